@@ -1,6 +1,10 @@
 """What can go wrong, and the exit status each kind of failure ends the process with."""
 
+import os
+import sysconfig
+import traceback
 from enum import IntEnum
+from types import TracebackType
 
 
 class ExitStatus(IntEnum):
@@ -27,7 +31,7 @@ class ConfigurationError(ASGIDeployError):
 
 
 class ApplicationError(ASGIDeployError):
-    """The application was found, or not, but can't be served."""
+    """The application isn't there, or isn't something that can be served."""
 
 
 class AddressError(ASGIDeployError):
@@ -42,3 +46,23 @@ class ProjectError(ASGIDeployError):
     """The project's own code fails: settings, ``asgi.py``, URLconf or system checks."""
 
     status = ExitStatus.PROJECT
+
+    @classmethod
+    def from_exception(cls, what_failed: str, error: BaseException) -> "ProjectError":
+        """The message is ``what_failed``, then the error with the user's own frames only."""
+        frames = traceback.StackSummary.from_list(_frames_of_the_user(error.__traceback__))
+        reason = "".join(traceback.format_exception_only(error))
+        return cls(f"{what_failed}\n\n{''.join(frames.format())}{reason}".rstrip())
+
+
+def _frames_of_the_user(tb: TracebackType | None) -> list[traceback.FrameSummary]:
+    """What the user wrote, and the place that raised: Python, Django and we ourselves are noise on the way."""
+    frames = [frame for frame in traceback.extract_tb(tb) if not frame.filename.startswith("<frozen ")]
+    own = os.path.dirname(__file__)
+    while frames and frames[0].filename.startswith(own):
+        del frames[0]
+    noise = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
+    users = [frame for frame in frames if not frame.filename.startswith((own, *noise))]
+    if frames and users and users[-1] is not frames[-1]:
+        users.append(frames[-1])
+    return users

@@ -1,0 +1,88 @@
+import argparse
+import os
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from django_asgi_deploy import conf, project
+from django_asgi_deploy.exceptions import ASGIDeployError, ConfigurationError
+from django_asgi_deploy.server import config, run
+
+
+class Command(BaseCommand):
+    help = "Serves this project over ASGI, in development and production."
+    requires_system_checks = []  # they run when the options are known to be right, see project.load
+    suppressed_base_arguments = {"--verbosity"}
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("addrport", nargs="?", help="one more --bind: a port, or host:port")
+        parser.add_argument("--skip-checks", action="store_true", help="Skip system checks.")
+        parser.add_argument(
+            "--print-config",
+            nargs="?",
+            const="text",
+            choices=("text", "json"),
+            help="Print every option with its value and where that came from, and exit.",
+        )
+        for group, title in conf.GROUPS.items():
+            arguments = parser.add_argument_group(title)
+            for option in conf.OPTIONS.values():
+                if option.flag and option.group == group:
+                    _add_option(arguments, option)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self._run(options)
+        except ConfigurationError as error:
+            raise CommandError(_as_list(error.problems), returncode=error.status) from error
+        except ASGIDeployError as error:
+            raise CommandError(str(error), returncode=error.status) from error
+
+    def _run(self, options: dict[str, Any]) -> None:
+        command_line = _given(options)
+        settings = conf.load(command_line, checks=[config.problems])
+        if options["print_config"]:
+            self.stdout.write(conf.as_json(settings) if options["print_config"] == "json" else conf.as_text(settings))
+            return
+        os.environ.update(conf.as_environment(command_line))
+
+        def load() -> project.Project:
+            check = None if options["skip_checks"] else self.check
+            return project.load(settings, settings_option=options["settings"], check=check)
+
+        colour = False if options["no_color"] else True if options["force_color"] else None
+        status = run.run(settings, load, self._say, debug=django_settings.DEBUG, colour=colour)
+        if status:
+            raise SystemExit(status)
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+def _add_option(arguments: argparse._ArgumentGroup, option: conf.Option) -> None:
+    # Everything arrives as text: conf checks it, so that all mistakes of all sources are shown at once.
+    arguments.add_argument(
+        option.flag_name,
+        dest=option.name,
+        action="append" if option.is_list else "store",
+        metavar=option.name.rpartition("_")[2].upper(),
+        help=f"{option.help} (default: {option.default_in_words})".replace("%", "%%"),
+    )
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options on the command line by key, as conf.load takes them."""
+    given = {
+        option.key: options[option.name] for option in conf.OPTIONS.values() if options.get(option.name) is not None
+    }
+    if options["addrport"]:
+        given["BIND"] = [*given.get("BIND", []), options["addrport"]]
+    return given
+
+
+def _as_list(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return "\n".join([f"{len(problems)} problems in the configuration:", *(f"  - {each}" for each in problems)])

@@ -1,0 +1,178 @@
+"""The project, loaded as ``runasgi`` serves it: settings module, checks, URLconf, application."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+from asgiref.compatibility import is_double_callable
+from django.conf import settings as django_settings
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.management.base import SystemCheckError
+from django.urls import URLResolver, get_resolver
+
+from django_asgi_deploy import importer
+from django_asgi_deploy.asgi import assemble
+from django_asgi_deploy.conf import Settings
+from django_asgi_deploy.exceptions import ApplicationError, ConfigurationError, ProjectError
+from django_asgi_deploy.importer import Found
+from django_asgi_deploy.types import ASGIApp
+
+IMPORT_LINE = "from django_asgi_deploy.asgi import get_asgi_application"
+
+
+@dataclass(frozen=True)
+class Project:
+    """What will be served, and what to say about it."""
+
+    application: ASGIApp
+    found: Found  # where the application came from
+    settings_module: Found
+    is_ours: bool
+    notes: tuple[str, ...]
+
+
+def load(settings: Settings, *, settings_option: str | None, check: Callable[[], None] | None) -> Project:
+    """Check the project and import its application; ``check`` (None to skip) runs Django's system checks.
+
+    Raises ProjectError, ApplicationError or ConfigurationError.
+    """
+    _require_allowed_hosts()
+    _resolve_urlconf()
+    if check:
+        _run(check)
+    settings_module = importer.find_settings_module(option=settings_option)
+    found = importer.find_application(
+        _configured(settings),
+        getattr(django_settings, "ASGI_APPLICATION", None),
+        getattr(django_settings, "ROOT_URLCONF", None),
+        settings_module.name,
+    )
+    notes = [*settings.notes]
+    if found is None:
+        found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
+        application: ASGIApp = assemble(settings)
+    else:
+        notes += _other_default(found, settings_module)
+        application, more = _adapted(_checked(importer.import_from_string(found.name, found.origin), found), settings)
+        notes += more
+    is_ours = _is_ours(application)
+    return Project(application, found, settings_module, is_ours, tuple(notes))
+
+
+def _require_allowed_hosts() -> None:
+    if not django_settings.DEBUG and not django_settings.ALLOWED_HOSTS:
+        raise ConfigurationError(
+            [
+                "ALLOWED_HOSTS is empty while DEBUG is off: every request would be answered with 400. Name the site's "
+                'hosts in the settings, as in ALLOWED_HOSTS = ["example.com"].'
+            ]
+        )
+
+
+def _resolve_urlconf() -> None:
+    """Import every module of the URLconf now; Django would do it at the first request."""
+    try:
+        _walk(get_resolver())
+    except Exception as error:
+        name = getattr(django_settings, "ROOT_URLCONF", None)
+        raise ProjectError.from_exception(f"The URLconf {name} can't be loaded:", error) from error
+
+
+def _walk(resolver: URLResolver) -> None:
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            _walk(pattern)
+
+
+def _run(check: Callable[[], None]) -> None:
+    try:
+        check()
+    except SystemCheckError as error:
+        raise ProjectError(str(error).strip()) from error
+    except Exception as error:
+        raise ProjectError.from_exception("Django's system checks failed:", error) from error
+
+
+def _configured(settings: Settings) -> Found | None:
+    if settings.application is None:
+        return None
+    return Found(settings.application, settings.origins["APPLICATION"])
+
+
+# ------------------------------------------------------------------ what was found under the application's name
+
+
+def _checked(app: object, found: Found) -> ASGIApp:
+    """The object itself if a server can call it. Raises ApplicationError saying what it is and what to write."""
+    what = f"{found.name} ({found.origin})"
+    if not callable(app):
+        raise ApplicationError(
+            f"{what} is {type(app).__name__} {_shown(app)}, which can't be called: not an application."
+        )
+    if isinstance(app, WSGIHandler) or _parameters(app)[:2] == ["environ", "start_response"]:
+        raise ApplicationError(
+            f"{what} is a WSGI application; over ASGI it would answer 500 to everything. In that module write: "
+            f"{IMPORT_LINE}; application = get_asgi_application()"
+        )
+    if not inspect.isclass(app) and not _required_parameters(app):
+        name = found.name.partition(":")[2] or "application"
+        raise ApplicationError(f"{what} makes an application instead of being one. Call it: application = {name}()")
+    if inspect.isclass(app) or is_double_callable(app):
+        kind = "a class" if inspect.isclass(app) else "a callable in two steps"
+        raise ApplicationError(
+            f"{what} is {kind}, as in ASGI 2, which this server doesn't speak. In that module write: from "
+            "asgiref.compatibility import guarantee_single_callable; application = guarantee_single_callable(...)"
+        )
+    return app  # type: ignore[return-value]
+
+
+def _parameters(app: object) -> list[str]:
+    try:
+        return list(inspect.signature(app).parameters)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return ["scope", "receive", "send"]  # C code: believed
+
+
+def _required_parameters(app: object) -> bool:
+    try:
+        parameters = inspect.signature(app).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return True
+    return any(each.default is each.empty for each in parameters)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _adapted(app: ASGIApp, settings: Settings) -> tuple[ASGIApp, list[str]]:
+    """The application to serve: ours as it is, Django's own inside our layers, any other as it is with a note."""
+    if _is_ours(app):
+        return app, []
+    if type(app) is ASGIHandler:
+        return assemble(settings, app), []
+    without_effect = [key for key in ("HANDLER", "STATIC") if settings.origins.get(key)]
+    if not without_effect:
+        return app, []
+    keys = ", ".join(without_effect)
+    return app, [f"{keys}: no effect, because asgi.py wraps Django's application itself; there write: {IMPORT_LINE}"]
+
+
+def _is_ours(app: object) -> bool:
+    return hasattr(app, "asgi_deploy_settings")
+
+
+def _other_default(found: Found, settings_module: Found) -> list[str]:
+    """A line if ``asgi.py`` would have chosen other settings, unless the choice was made on purpose."""
+    spec = util.find_spec(importer.module_of(found.name))
+    declared = importer.declared_settings_module(Path(spec.origin)) if spec and spec.origin else None
+    if declared in (None, settings_module.name) or settings_module.is_deliberate:
+        return []
+    return [
+        f"asgi.py asks for {declared}, served is {settings_module.name} (from {settings_module.origin}). "
+        f"To choose: export {importer.VARIABLE}={declared}, or runasgi --settings {declared}"
+    ]

@@ -1,0 +1,145 @@
+"""From our settings to uvicorn's: the only place that knows uvicorn's option names."""
+
+import difflib
+import inspect
+import ssl
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import uvicorn
+
+from django_asgi_deploy.exceptions import ConfigurationError
+from django_asgi_deploy.types import ASGIApp
+
+# What uvicorn calls it, and the option of ours to use instead.
+NAMED_BY_US = {
+    "host": "BIND",
+    "port": "BIND",
+    "uds": "BIND",
+    "fd": "BIND",
+    "loop": "LOOP",
+    "http": "HTTP",
+    "workers": "WORKERS",
+    "backlog": "BACKLOG",
+    "access_log": "ACCESS_LOG",
+    "timeout_keep_alive": "KEEP_ALIVE_SECONDS",
+    "timeout_graceful_shutdown": "GRACEFUL_TIMEOUT_SECONDS",
+    "ssl_certfile": "SSL_CERTFILE",
+    "ssl_keyfile": "SSL_KEYFILE",
+    "ssl_ca_certs": "SSL_CA_CERTS",
+    "app": "APPLICATION",
+    "log_config": "the project's LOGGING",
+    "log_level": "the project's LOGGING",
+    "use_colors": "NO_COLOR or --no-color",
+}
+# What uvicorn's own command does with these has no place here.
+WITHOUT_EFFECT = frozenset(
+    parameter
+    for parameter in inspect.signature(uvicorn.Config).parameters
+    if parameter.startswith("reload") or parameter in ("env_file", "factory", "interface")
+)
+
+
+class ServerSettings(Protocol):
+    """The options that concern the server; conf.Settings has them."""
+
+    @property
+    def loop(self) -> str: ...
+    @property
+    def http(self) -> str: ...
+    @property
+    def backlog(self) -> int: ...
+    @property
+    def keep_alive_seconds(self) -> int: ...
+    @property
+    def graceful_timeout_seconds(self) -> int: ...
+    @property
+    def ssl_certfile(self) -> str | None: ...
+    @property
+    def ssl_keyfile(self) -> str | None: ...
+    @property
+    def ssl_ca_certs(self) -> str | None: ...
+    @property
+    def uvicorn(self) -> Mapping[str, Any]: ...
+
+
+def problems(settings: ServerSettings) -> list[str]:
+    """What is wrong with UVICORN, LOOP and HTTP, one line each."""
+    known = inspect.signature(uvicorn.Config).parameters
+    found = []
+    for name in settings.uvicorn:
+        where = f'UVICORN["{name}"]'
+        if name in NAMED_BY_US:
+            found.append(f"{where}: use {NAMED_BY_US[name]} instead.")
+        elif name in WITHOUT_EFFECT:
+            found.append(f"{where}: has no effect under runasgi; leave it out.")
+        elif name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            found.append(f"{where}: uvicorn {uvicorn.__version__} has no such option{hint}")
+    choices = {"LOOP": ("auto", "asyncio", "uvloop"), "HTTP": ("auto", "httptools", "h11")}
+    for key, names in choices.items():
+        value = getattr(settings, key.lower())
+        if value not in names and ":" not in value:
+            expected = ", ".join(names)
+            found.append(f'{key} = {value!r}: expected {expected}, or an import string such as "package.module:name".')
+    return found
+
+
+def build_config(settings: ServerSettings, app: ASGIApp, *, access_log: bool, lifespan: bool | None) -> uvicorn.Config:
+    """A loaded uvicorn.Config. ``lifespan``: True if the application is known to answer it, None if it may.
+
+    Raises ConfigurationError if a certificate, the loop or the protocol can't be loaded.
+    """
+    options: dict[str, Any] = {
+        "ssl_cert_reqs": ssl.CERT_REQUIRED if settings.ssl_ca_certs else ssl.CERT_NONE,
+        "lifespan": "on" if lifespan else "auto",
+        **settings.uvicorn,
+    }
+    config = uvicorn.Config(
+        app,
+        loop=settings.loop,
+        http=settings.http,
+        workers=1,
+        interface="asgi3",
+        backlog=settings.backlog,
+        access_log=access_log,
+        log_config=None,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.graceful_timeout_seconds,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
+        ssl_ca_certs=settings.ssl_ca_certs,
+        **options,
+    )
+    try:
+        config.load()
+        config.get_loop_factory()
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError([_tls_problem(settings, error)]) from None
+    except (ImportError, AttributeError, ValueError) as error:
+        message = f"LOOP = {settings.loop!r}, HTTP = {settings.http!r}: one of them can't be loaded ({error})."
+        raise ConfigurationError([message]) from None
+    return config
+
+
+def _tls_problem(settings: ServerSettings, error: OSError) -> str:
+    for key in ("SSL_CERTFILE", "SSL_KEYFILE", "SSL_CA_CERTS"):
+        path = getattr(settings, key.lower())
+        if path:
+            try:
+                open(path, "rb").close()
+            except OSError as cause:
+                return f"{key} = {path!r}: {cause.strerror}."
+    reason = getattr(error, "reason", None) or error
+    return (
+        f"SSL_CERTFILE = {settings.ssl_certfile!r}, SSL_KEYFILE = {settings.ssl_keyfile!r}: not a PEM pair ({reason})."
+    )
+
+
+def implementations(config: uvicorn.Config) -> str:
+    """The loop and HTTP implementation that "auto" came to, for the banner."""
+    factory = config.get_loop_factory()
+    loop = (factory.__module__ if factory else "asyncio").partition(".")[0]
+    protocol = config.http_protocol_class.__module__.rpartition(".")[2].removesuffix("_impl")
+    return f"{loop}, {protocol}"

@@ -1,0 +1,64 @@
+"""The server's log lines follow the project's LOGGING; where that says nothing of them, they look as uvicorn's do."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from uvicorn.logging import AccessFormatter, DefaultFormatter
+
+
+@contextmanager
+def loggers_kept_enabled() -> Iterator[None]:
+    """Undoes what a second ``django.setup()`` inside does to loggers that were enabled.
+
+    Every LOGGING without ``disable_existing_loggers: False`` disables what exists when it is applied again, which a
+    stock ``asgi.py`` does (https://github.com/Kludex/uvicorn/issues/180).
+    """
+    enabled = [logger for logger in _loggers() if not logger.disabled]
+    try:
+        yield
+    finally:
+        for logger in enabled:
+            logger.disabled = False
+
+
+def configure(*, colour: bool | None = None) -> None:
+    """Give uvicorn's usual look to those of the server's loggers whose lines would reach no handler.
+
+    ``colour``: None decides by the terminal and NO_COLOR (https://no-color.org).
+    """
+    for logger in _loggers():
+        if logger.name.partition(".")[0] in ("uvicorn", "django_asgi_deploy"):
+            logger.disabled = False
+    line = DefaultFormatter("%(levelprefix)s %(message)s", use_colors=_colour(sys.stderr, colour))
+    request = AccessFormatter(
+        '%(levelprefix)s %(client_addr)s - "%(request_line)s" %(status_code)s', use_colors=_colour(sys.stdout, colour)
+    )
+    # uvicorn.access first: once "uvicorn" has a handler, it would inherit that one.
+    _fall_back("uvicorn.access", sys.stdout, request)
+    _fall_back("uvicorn", sys.stderr, line)
+    _fall_back("django_asgi_deploy", sys.stderr, line)
+
+
+def _loggers() -> list[logging.Logger]:
+    return [each for each in list(logging.root.manager.loggerDict.values()) if isinstance(each, logging.Logger)]
+
+
+def _colour(stream: IO[str], wanted: bool | None) -> bool:
+    if wanted is not None:
+        return wanted
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _fall_back(name: str, stream: IO[str], formatter: logging.Formatter) -> None:
+    logger = logging.getLogger(name)
+    if logger.hasHandlers():
+        return
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

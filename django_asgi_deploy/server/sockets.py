@@ -1,0 +1,186 @@
+"""The listening sockets: who opens them closes them, and unlinks what it made."""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Sequence
+from types import TracebackType
+
+from django_asgi_deploy.addresses import Address, InheritedAddress, TCPAddress, UnixAddress
+from django_asgi_deploy.exceptions import AddressError, ExitStatus
+from django_asgi_deploy.server.owner import owner_of_port
+
+_WILDCARDS = ("0.0.0.0", "::")
+
+
+class Sockets:
+    """Bound stream sockets for ``addresses``, not yet listening; a context manager.
+
+    Raises AddressError, with whatever was opened until then closed again.
+    """
+
+    def __init__(self, addresses: Sequence[Address]) -> None:
+        self.sockets: list[socket.socket] = []
+        self._made: list[tuple[str, int]] = []  # path and inode of each unix socket
+        self._addresses = addresses
+        try:
+            for address in addresses:
+                self._open(address)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Sockets":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+        for path, inode in self._made:
+            _unlink_if_still_ours(path, inode)
+        self._made.clear()
+
+    def urls(self, *, tls: bool) -> list[str]:
+        """What a person types to reach each socket, with the real port."""
+        return [_url(sock, tls) for sock in self.sockets]
+
+    def _open(self, address: Address) -> None:
+        if isinstance(address, TCPAddress):
+            self._open_tcp(address)
+        elif isinstance(address, UnixAddress):
+            self._open_unix(address)
+        else:
+            self.sockets.append(_adopt(address))
+
+    def _open_tcp(self, address: TCPAddress) -> None:
+        port = address.port
+        infos = _resolve(address)
+        for family, host in infos:
+            try:
+                sock = self._bind_tcp(family, host, port)
+            except OSError as error:
+                if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and (family, host) != infos[0]:
+                    continue  # a name with an IPv6 address on a host without IPv6
+                raise _tcp_error(address, error) from None
+            self.sockets.append(sock)
+            port = sock.getsockname()[1]  # a name's addresses share one port, also for port 0
+
+    def _bind_tcp(self, family: int, host: str, port: int) -> socket.socket:
+        # With the protocol named, asyncio sets TCP_NODELAY on what it accepts; on Linux the option is inherited too.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if os.name == "posix":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not self._is_dual_stack(host, port))
+            sock.bind((host, port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _is_dual_stack(self, host: str, port: int) -> bool:
+        """``[::]`` takes IPv4 too, as elsewhere, unless ``0.0.0.0`` is bound beside it."""
+        return host == "::" and TCPAddress("0.0.0.0", port) not in self._addresses
+
+    def _open_unix(self, address: UnixAddress) -> None:
+        _take_over_stale(address)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(address.path)
+            self._made.append((address.path, os.stat(address.path).st_ino))
+            os.chmod(address.path, 0o666)  # as uvicorn does: the proxy runs as another user
+        except OSError as error:
+            sock.close()
+            message = f"Can't make the unix socket {address.path}: {error.strerror}."
+            raise AddressError(message, ExitStatus.USAGE) from None
+        self.sockets.append(sock)
+
+
+def _resolve(address: TCPAddress) -> list[tuple[int, str]]:
+    try:
+        infos = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        passing = getattr(error, "errno", None) == socket.EAI_AGAIN
+        status = ExitStatus.TEMPORARY if passing else ExitStatus.USAGE
+        raise AddressError(f"{address}: the host {address.host!r} can't be resolved ({error}).", status) from None
+    return list(dict.fromkeys((info[0], str(info[4][0])) for info in infos))
+
+
+def _tcp_error(address: TCPAddress, error: OSError) -> AddressError:
+    if error.errno == errno.EADDRINUSE:
+        owner = owner_of_port(address.port)
+        by = f" by {owner}" if owner else ""
+        return AddressError(f"{address} is in use{by}. Stop that, or choose another port: runasgi {address.port + 1}")
+    if error.errno == errno.EACCES:
+        return AddressError(
+            f"{address}: ports below 1024 need a privilege this process doesn't have. Use a port above, as in "
+            "runasgi 8000, behind a proxy or with systemd's socket activation, or grant CAP_NET_BIND_SERVICE.",
+            ExitStatus.USAGE,
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return AddressError(
+            f"{address}: {address.host} isn't an address of this machine (now). "
+            f"0.0.0.0:{address.port} listens on all it has."
+        )
+    return AddressError(f"{address}: {error.strerror or error}.")
+
+
+def _take_over_stale(address: UnixAddress) -> None:
+    """Removes a socket file that nobody listens on any more. Raises AddressError for anything else."""
+    try:
+        mode = os.lstat(address.path).st_mode
+    except OSError:
+        return  # not there; or bind() will say what is wrong
+    if not stat.S_ISSOCK(mode):
+        message = f"{address.path} exists and isn't a socket; it is left alone. Choose another path for {address}."
+        raise AddressError(message, ExitStatus.USAGE)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full backlog answers EAGAIN: alive
+        try:
+            probe.connect(address.path)
+        except ConnectionRefusedError:
+            os.unlink(address.path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EPROTOTYPE):
+                return  # bind() will say what is wrong
+    raise AddressError(f"{address} is in use: a server answers there. Stop that, or choose another path.")
+
+
+def _unlink_if_still_ours(path: str, inode: int) -> None:
+    try:
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+    except OSError:
+        pass  # somebody removed it, which is what we wanted
+
+
+def _adopt(address: InheritedAddress) -> socket.socket:
+    """The socket that was inherited as ``fd``; the kernel tells its family and protocol."""
+    try:
+        sock = socket.socket(fileno=address.fd)
+    except OSError as error:
+        message = f"{address}: descriptor {address.fd} isn't a socket that this process inherited ({error.strerror})."
+        raise AddressError(message, ExitStatus.USAGE) from None
+    if sock.type != socket.SOCK_STREAM:
+        sock.detach()
+        raise AddressError(f"{address}: not a stream socket.", ExitStatus.USAGE)
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _url(sock: socket.socket, tls: bool) -> str:
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        host, port = sock.getsockname()[:2]
+        return f"{'https' if tls else 'http'}://{TCPAddress(host, port)}"
+    name = sock.getsockname()
+    return str(UnixAddress(os.fsdecode(name)))

@@ -1,0 +1,13 @@
+from django.urls import path
+
+from notes import views
+
+app_name = "notes"
+urlpatterns = [
+    path("", views.NoteList.as_view(), name="list"),
+    path("async/", views.note_list_async, name="list-async"),
+    path("new/", views.NoteCreate.as_view(), name="create"),
+    path("<int:pk>/edit/", views.NoteUpdate.as_view(), name="update"),
+    path("<int:pk>/delete/", views.NoteDelete.as_view(), name="delete"),
+    path("api/", views.api, name="api"),
+]
