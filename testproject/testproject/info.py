@@ -52,6 +52,8 @@ def server_name(request):
     if not is_asgi(request):
         return request.META.get("SERVER_SOFTWARE", "unknown")
     names = [f"{name} {version(name)}" for name in SERVERS if name in sys.modules]
+    if "django_asgi_deploy.server.run" in sys.modules:
+        names.insert(0, "runasgi")
     return " + ".join(names) or "unknown"
 
 

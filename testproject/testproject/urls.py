@@ -31,4 +31,5 @@ urlpatterns = [
     path("session/", views.session, name="session"),
     path("redirect/", views.redirect_to_info, name="redirect"),
     path("error/", views.error, name="error"),
+    path("favicon.ico", views.favicon),
 ]

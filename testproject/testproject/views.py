@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.urls import get_script_prefix
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
@@ -74,22 +75,24 @@ def form(request):
 
 
 def upload(request):
-    form = UploadForm(request.POST or None, request.FILES or None)
-    if form.is_valid():
-        file = form.cleaned_data["file"]
-        sha256 = hashlib.sha256()
-        for chunk in file.chunks():
-            sha256.update(chunk)
-        received = {
-            "name": file.name,
-            "size": file.size,
-            "content_type": file.content_type,
-            "sha256": sha256.hexdigest(),
-        }
-        return answer(request, "Upload received", received)
-    if request.method == "POST" and not wants_html(request):
+    if request.method != "POST":
+        return render(request, "upload.html", {"form": UploadForm()})
+    form = UploadForm(request.POST, request.FILES)
+    if not form.is_valid():
+        if wants_html(request):
+            return render(request, "upload.html", {"form": form}, status=400)
         return JsonResponse({"errors": form.errors}, status=400)
-    return render(request, "upload.html", {"form": form})
+    file = form.cleaned_data["file"]
+    sha256 = hashlib.sha256()
+    for chunk in file.chunks():
+        sha256.update(chunk)
+    received = {
+        "name": file.name,
+        "size": file.size,
+        "content_type": file.content_type,
+        "sha256": sha256.hexdigest(),
+    }
+    return answer(request, "Upload received", received)
 
 
 def download(request):
@@ -188,6 +191,10 @@ def redirect_to_info(request):
 
 def error(request):
     raise RuntimeError("boom")
+
+
+def favicon(request):
+    return redirect(static("site/icon.svg"))
 
 
 # Helpers
