@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import cast
 
 import django
 from django.apps import apps
@@ -49,7 +50,7 @@ def assemble(settings: conf.Settings, handler: ASGIApp | None = None) -> Applica
     layers: list[tuple[Callable[[ASGIApp], ASGIApp], bool]] = [  # outermost first
         (through_finders, settings.static == "auto" and _finders_are_wanted()),
     ]
-    app = handler or ASGIHandler()
+    app = handler or cast(ASGIApp, ASGIHandler())
     for layer, is_wanted in reversed(layers):
         if is_wanted:
             app = layer(app)

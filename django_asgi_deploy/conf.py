@@ -5,18 +5,17 @@ A field of Settings is at once the key in ``settings.ASGI_DEPLOY``, the command-
 ``django.conf.settings`` for our options.
 """
 
-import dataclasses
 import difflib
 import json
 import os
 import types
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from django_asgi_deploy.addresses import parse_address
 from django_asgi_deploy.exceptions import ConfigurationError
+from django_asgi_deploy.options import Option, option, options_of
 
 PREFIX = "ASGI_DEPLOY_"
 
@@ -28,16 +27,6 @@ GROUPS = {
     "http": "HTTP",
     "server": "The server underneath",
 }
-
-
-def option(
-    default: Any, group: str, text: str, *, flag: bool = True, minimum: float | None = None, choices: str | None = None
-) -> Any:
-    """A field of Settings. ``choices`` describes the values in words where the type alone doesn't."""
-    metadata = {"group": group, "help": text, "flag": flag, "minimum": minimum, "choices": choices}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +46,8 @@ class Settings:
         ["127.0.0.1:8000"],
         "network",
         "Address to listen on: port, host:port, unix:/path or fd://3; may be given again; port 0 takes any free one.",
-        choices="addresses",
+        items="addresses",
+        check=parse_address,
     )
     backlog: int = option(
         2048, "network", "Connections that may wait in the kernel until they are accepted.", minimum=1
@@ -92,81 +82,19 @@ class Settings:
         "server",
         "Whatever else uvicorn.Config takes, by its own names.",
         flag=False,
-        choices="arguments of uvicorn.Config",
+        items="arguments of uvicorn.Config",
     )
 
-    origins: Mapping[str, str] = field(default_factory=dict, metadata={"internal": True})
-    notes: tuple[str, ...] = field(default=(), metadata={"internal": True})
+    origins: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
-    def items(self) -> Iterable[tuple["Option", Any, str]]:
+    def items(self) -> Iterable[tuple[Option, Any, str]]:
         """Each option, its value and the origin of the value, in the order of declaration."""
         for each in OPTIONS.values():
             yield each, getattr(self, each.name), self.origins.get(each.key, "default")
 
 
-@dataclass(frozen=True)
-class Option:
-    """What the declaration of one field says."""
-
-    name: str
-    type: Any
-    default: Any
-    group: str
-    help: str
-    flag: bool
-    minimum: float | None
-    choices: str | None
-
-    @property
-    def key(self) -> str:
-        return self.name.upper()
-
-    @property
-    def variable(self) -> str:
-        return PREFIX + self.key
-
-    @property
-    def flag_name(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def is_list(self) -> bool:
-        return typing.get_origin(self.type) is list
-
-    @property
-    def default_in_words(self) -> str:
-        if self.default is None:
-            return "none"
-        return ", ".join(self.default) if self.is_list else _as_typed(self.default)
-
-    @property
-    def expected(self) -> str:
-        """The type in words, as messages and the reference use it."""
-        at_least = "" if self.minimum is None else f", at least {self.minimum}"
-        if typing.get_origin(self.type) is Literal:
-            return " or ".join(_as_typed(value) for value in typing.get_args(self.type))
-        if self.type is int:
-            return f"a whole number{at_least}"
-        if self.is_list:
-            return f"a list of {self.choices or 'strings'}"
-        if typing.get_origin(self.type) is dict:
-            return f"a dictionary of {self.choices or 'values'}"
-        return "a string"
-
-
-def _options() -> dict[str, Option]:
-    hints = typing.get_type_hints(Settings)
-    found = {}
-    for each in dataclasses.fields(Settings):
-        if "internal" in each.metadata:
-            continue
-        factory = each.default_factory
-        default = each.default if factory is dataclasses.MISSING else factory()
-        found[each.name.upper()] = Option(name=each.name, type=hints[each.name], default=default, **each.metadata)
-    return found
-
-
-OPTIONS: Mapping[str, Option] = types.MappingProxyType(_options())
+OPTIONS: Mapping[str, Option] = types.MappingProxyType(options_of(Settings, PREFIX))
 
 
 # ------------------------------------------------------------------ loading
@@ -182,9 +110,10 @@ def load(command_line: Mapping[str, Any] | None = None, checks: Iterable[Check] 
     """
     draft = _Draft()
     draft.read_settings(_django_settings("ASGI_DEPLOY"))
-    draft.read_platform(os.environ)
+    draft.read_concurrency(os.environ)
     draft.read_environment(os.environ)
     draft.read_command_line(command_line or {})
+    draft.fall_back_to_port(os.environ)
     settings = Settings(**draft.values, origins=draft.origins, notes=tuple(draft.notes))
     problems = [*draft.problems, *_contradictions(settings)]
     for check in checks:
@@ -216,37 +145,23 @@ class _Draft:
             return
         for key, value in mapping.items():
             if known := OPTIONS.get(key):
-                self._take(
-                    known,
-                    lambda known=known, value=value: _converted(known, value),
-                    where,
-                    f'{where}["{key}"] = {_shown(value)}',
-                )
+                self._take(known, value, where, f'{where}["{key}"] = {_shown(value)}')
             else:
                 self.problems.append(f'{where}["{key}"]: there is no such option{_nearest(key)}')
 
-    def read_platform(self, environ: Mapping[str, str]) -> None:
-        """The two conventional variables, weaker than our own of the same meaning."""
+    def read_concurrency(self, environ: Mapping[str, str]) -> None:
+        """WEB_CONCURRENCY, which a platform sets unasked: not worth refusing to start."""
         if count := environ.get("WEB_CONCURRENCY"):
             self._take_text(OPTIONS["WORKERS"], count, "WEB_CONCURRENCY", f"WEB_CONCURRENCY={count}")
-        if port := environ.get("PORT"):
-            self._read_port(port)
-
-    def _read_port(self, port: str) -> None:
-        if "BIND" in self.origins:
-            self.notes.append(f"PORT={port} is not used: BIND is given in {self.origins['BIND']}.")
-        elif not port.isdecimal():
-            self.problems.append(f"PORT={port}: expected a number; it binds 0.0.0.0:$PORT.")
-        else:
-            self._take_text(OPTIONS["BIND"], f"0.0.0.0:{port}", "PORT", f"PORT={port}")
-            self.notes.append(f"PORT={port} in the environment: listening on 0.0.0.0:{port}.")
+        if self.origins.get("WORKERS") == "WEB_CONCURRENCY" and self.values["workers"] > 1:
+            self.values["workers"] = 1
+            self.notes.append(f"WEB_CONCURRENCY={count} asks for {count} workers; this version serves with one.")
 
     def read_environment(self, environ: Mapping[str, str]) -> None:
         for variable, text in environ.items():
             if not variable.startswith(PREFIX):
                 continue
             if known := OPTIONS.get(variable.removeprefix(PREFIX)):
-                self._overrule_port(known, variable)
                 self._take_text(known, text, variable, f"{variable}={text}")
             else:
                 nearest = _nearest(variable.removeprefix(PREFIX), PREFIX)
@@ -256,25 +171,35 @@ class _Draft:
         for key, value in given.items():
             known = OPTIONS[key]
             flag = known.flag_name
-            self._overrule_port(known, flag)
             if known.is_list:
-                self._take(
-                    known, lambda known=known, value=value: _converted(known, value), flag, f"{flag} {' '.join(value)}"
-                )
+                self._take(known, value, flag, f"{flag} {' '.join(value)}")
             else:
                 self._take_text(known, value, flag, f"{flag} {value}")
 
-    def _overrule_port(self, known: Option, by: str) -> None:
-        if known.key == "BIND" and self.origins.get("BIND") == "PORT":
-            self.notes = [note for note in self.notes if not note.startswith("PORT=")]
-            self.notes.append(f"PORT={os.environ.get('PORT')} is not used: BIND is given by {by}.")
+    def fall_back_to_port(self, environ: Mapping[str, str]) -> None:
+        """PORT, which many platforms set, binds 0.0.0.0:$PORT unless a bind is given."""
+        port = environ.get("PORT")
+        if not port:
+            return
+        if origin := self.origins.get("BIND"):
+            self.notes.append(f"PORT={port} is not used: BIND is given by {origin}.")
+        elif port.isdecimal():
+            self._take_text(OPTIONS["BIND"], f"0.0.0.0:{port}", "PORT", f"PORT={port}")
+            self.notes.append(f"PORT={port} in the environment: listening on 0.0.0.0:{port}.")
+        else:
+            self.problems.append(f"PORT={port}: expected a number; it binds 0.0.0.0:$PORT.")
 
     def _take_text(self, known: Option, text: str, origin: str, shown: str) -> None:
-        self._take(known, lambda: _converted(known, _parsed(known, text)), origin, shown)
-
-    def _take(self, known: Option, value: Callable[[], Any], origin: str, shown: str) -> None:
         try:
-            self.values[known.name] = value()
+            value = known.parse(text)
+        except ValueError as error:
+            self.problems.append(f"{shown}: {error}.")
+        else:
+            self._take(known, value, origin, shown)
+
+    def _take(self, known: Option, value: Any, origin: str, shown: str) -> None:
+        try:
+            self.values[known.name] = known.convert(value)
         except ValueError as error:
             self.problems.append(f"{shown}: {error}.")
         else:
@@ -295,79 +220,25 @@ def _contradictions(settings: Settings) -> list[str]:
             problems.append(
                 f"{key} ({origin}) needs SSL_CERTFILE beside it: without a certificate nothing is encrypted."
             )
-    if settings.workers > 1 and settings.origins["WORKERS"] != "WEB_CONCURRENCY":
+    if settings.workers > 1:
         problems.append(
             f"WORKERS = {settings.workers} ({settings.origins['WORKERS']}): more than one worker comes with the "
             "supervisor, which this version doesn't have yet; serve with one worker."
         )
-    problems += [
-        f"BIND: {text!r} is given twice." for text in sorted(set(settings.bind)) if settings.bind.count(text) > 1
-    ]
+    twice = {text for text in settings.bind if settings.bind.count(text) > 1 and not _takes_any_port(text)}
+    problems += [f"BIND: {text!r} is given twice." for text in sorted(twice)]
     if not settings.bind:
         problems.append("BIND is empty: nothing to listen on; leave it out for 127.0.0.1:8000.")
     return problems
 
 
-# ------------------------------------------------------------------ values
-
-
-def _parsed(known: Option, text: str) -> Any:
-    """The value that a text from the environment or the command line stands for. Raises ValueError."""
-    kind = known.type
-    if typing.get_origin(kind) is Literal:
-        return next((value for value in typing.get_args(kind) if _as_typed(value) == text), text)
-    if known.is_list and not text.lstrip().startswith("["):
-        return [text]
-    if known.is_list or typing.get_origin(kind) is dict:
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"expected {known.expected}, written as JSON ({error})") from None
-    if kind is int:
-        try:
-            return int(text)
-        except ValueError:
-            raise ValueError(f"expected {known.expected}") from None
-    return text
-
-
-def _converted(known: Option, value: Any) -> Any:
-    """The value itself if it is of the option's type. Raises ValueError saying what was expected."""
-    kind = known.type
-    if typing.get_origin(kind) is Literal:
-        allowed = typing.get_args(kind)
-        fits = any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed)
-    elif kind is int:
-        fits = isinstance(value, int) and not isinstance(value, bool) and value >= (known.minimum or 0)
-    elif known.is_list:
-        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-            return [_checked_address(item) if known.key == "BIND" else item for item in value]
-        fits = False
-    elif typing.get_origin(kind) is dict:
-        fits = isinstance(value, dict) and all(isinstance(key, str) for key in value)
-    else:
-        value = os.fspath(value) if isinstance(value, os.PathLike) else value
-        fits = (isinstance(value, str) and value != "") or (value is None and known.default is None)
-    if not fits:
-        raise ValueError(f"expected {known.expected}")
-    return value
-
-
-def _checked_address(text: str) -> str:
-    try:
-        parse_address(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r}: {error}") from None
-    return text
-
-
-def _as_typed(value: Any) -> str:
-    return "off" if value is False else str(value)
-
-
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _takes_any_port(text: str) -> bool:
+    return getattr(parse_address(text), "port", None) == 0
 
 
 # ------------------------------------------------------------------ handing on

@@ -42,7 +42,7 @@ def import_from_string(path: str, origin: str) -> Any:
             found = getattr(found, attribute)
         except AttributeError:
             names = [name for name in vars(module) if not name.startswith("_")]
-            message = f"{path!r} ({origin}): module {module_name!r} has no {attributes!r}{_nearest(attribute, names)}."
+            message = f"{path!r} ({origin}): module {module_name!r} has no {attributes!r}{_nearest(attribute, names)}"
             raise ApplicationError(message) from None
     return found
 
@@ -67,7 +67,7 @@ def _import_module(name: str, path: str, origin: str) -> Any:
     except ModuleNotFoundError as error:
         if not _is_or_contains(error.name, name):
             raise _import_failed(name, origin, error) from error
-        message = f"{path!r} ({origin}): there is no module {error.name!r}{_nearest(name, _neighbours(name))}."
+        message = f"{path!r} ({origin}): there is no module {error.name!r}{_nearest(name, _neighbours(name))}"
         raise ApplicationError(message) from None
     except Exception as error:
         raise _import_failed(name, origin, error) from error
@@ -84,7 +84,7 @@ def _is_or_contains(missing: str | None, name: str) -> bool:
 
 def _nearest(name: str, candidates: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(candidates), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 def _neighbours(name: str) -> Iterator[str]:
@@ -133,7 +133,7 @@ def import_settings_module(found: Found) -> None:
         nearest = _nearest(found.name, _neighbours(found.name))
         message = (
             f"The settings module {found.name!r} (from {found.origin}) can't be found: "
-            f"there is no module {error.name!r}{nearest or '.'} "
+            f"there is no module {error.name!r}{nearest} "
             f"Type: export {VARIABLE}=mysite.settings, from the directory that holds manage.py."
         )
         raise ProjectError(message) from None

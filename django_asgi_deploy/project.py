@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
+from typing import cast
 
 from asgiref.compatibility import is_double_callable
 from django.conf import settings as django_settings
@@ -120,13 +121,13 @@ def _checked(app: object, found: Found) -> ASGIApp:
     if not inspect.isclass(app) and not _required_parameters(app):
         name = found.name.partition(":")[2] or "application"
         raise ApplicationError(f"{what} makes an application instead of being one. Call it: application = {name}()")
-    if inspect.isclass(app) or is_double_callable(app):
+    if inspect.isclass(app) or is_double_callable(app):  # type: ignore[no-untyped-call]
         kind = "a class" if inspect.isclass(app) else "a callable in two steps"
         raise ApplicationError(
             f"{what} is {kind}, as in ASGI 2, which this server doesn't speak. In that module write: from "
             "asgiref.compatibility import guarantee_single_callable; application = guarantee_single_callable(...)"
         )
-    return app  # type: ignore[return-value]
+    return cast(ASGIApp, app)
 
 
 def _parameters(app: object) -> list[str]:
@@ -153,7 +154,7 @@ def _adapted(app: ASGIApp, settings: Settings) -> tuple[ASGIApp, list[str]]:
     """The application to serve: ours as it is, Django's own inside our layers, any other as it is with a note."""
     if _is_ours(app):
         return app, []
-    if type(app) is ASGIHandler:
+    if type(app) is cast(object, ASGIHandler):
         return assemble(settings, app), []
     without_effect = [key for key in ("HANDLER", "STATIC") if settings.origins.get(key)]
     if not without_effect:

@@ -163,9 +163,9 @@ class Server:
         return socket.create_connection(("127.0.0.1", self.port), DEADLINE_SECONDS)
 
     def get(self, path: str = "/") -> bytes:
-        """The raw answer to a GET on a connection of its own."""
+        """The raw answer to a GET on a connection of its own; HTTP/1.0, so that the body isn't chunked."""
         with self.connect() as sock:
-            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            sock.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
             return b"".join(iter(lambda: sock.recv(65536), b""))
 
     def stop(self, sig: signal.Signals = signal.SIGTERM, seconds: float = DEADLINE_SECONDS) -> int:

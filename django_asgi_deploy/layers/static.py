@@ -1,5 +1,9 @@
 """Static files."""
 
+from typing import cast
+
+from django.core.handlers.asgi import ASGIHandler
+
 from django_asgi_deploy.types import ASGIApp
 
 
@@ -10,5 +14,4 @@ def through_finders(app: ASGIApp) -> ASGIApp:
     """
     from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 
-    handler: ASGIApp = ASGIStaticFilesHandler(app)
-    return handler
+    return cast(ASGIApp, ASGIStaticFilesHandler(cast(ASGIHandler, app)))

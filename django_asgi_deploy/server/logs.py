@@ -12,16 +12,15 @@ from uvicorn.logging import AccessFormatter, DefaultFormatter
 
 @contextmanager
 def loggers_kept_enabled() -> Iterator[None]:
-    """Undoes what a second ``django.setup()`` inside does to loggers that were enabled.
+    """Enables again what a second ``django.setup()`` inside disables.
 
     Every LOGGING without ``disable_existing_loggers: False`` disables what exists when it is applied again, which a
     stock ``asgi.py`` does (https://github.com/Kludex/uvicorn/issues/180).
     """
-    enabled = [logger for logger in _loggers() if not logger.disabled]
-    try:
-        yield
-    finally:
-        for logger in enabled:
+    disabled = [logger for logger in _loggers() if logger.disabled]
+    yield
+    for logger in _loggers():
+        if logger not in disabled:
             logger.disabled = False
 
 
@@ -32,7 +31,7 @@ def configure(*, colour: bool | None = None) -> None:
     """
     for logger in _loggers():
         if logger.name.partition(".")[0] in ("uvicorn", "django_asgi_deploy"):
-            logger.disabled = False
+            logger.disabled = False  # by the first setup, if uvicorn was imported before it
     line = DefaultFormatter("%(levelprefix)s %(message)s", use_colors=_colour(sys.stderr, colour))
     request = AccessFormatter(
         '%(levelprefix)s %(client_addr)s - "%(request_line)s" %(status_code)s', use_colors=_colour(sys.stdout, colour)

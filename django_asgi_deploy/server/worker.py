@@ -50,10 +50,10 @@ class Worker(uvicorn.Server):
             if not self.should_exit:
                 raise
             task.uncancel()
-        else:
-            self._on_ready()
         finally:
             self._starting = None
+        if self.started:
+            self._on_ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -75,7 +75,11 @@ class Worker(uvicorn.Server):
             self._leave_within((self.config.timeout_graceful_shutdown or 0) + OVERTIME_SECONDS)
         else:
             self._leave_within(START_UP_GRACE_SECONDS)
-            self._starting.get_loop().call_soon_threadsafe(self._starting.cancel)
+            self._starting.get_loop().call_soon_threadsafe(self._cancel_startup)
+
+    def _cancel_startup(self) -> None:
+        if self._starting is not None:  # it may have come to its end meanwhile
+            self._starting.cancel()
 
     def _leave_within(self, seconds: float) -> None:
         """The last resort against code that neither returns nor can be cancelled: threads, blocked loops."""

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_asgi_deploy import conf, project
 from django_asgi_deploy.exceptions import ASGIDeployError, ConfigurationError
+from django_asgi_deploy.options import Option
 from django_asgi_deploy.server import config, run
 
 
@@ -61,7 +62,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _add_option(arguments: argparse._ArgumentGroup, option: conf.Option) -> None:
+def _add_option(arguments: argparse._ArgumentGroup, option: Option) -> None:
     # Everything arrives as text: conf checks it, so that all mistakes of all sources are shown at once.
     arguments.add_argument(
         option.flag_name,

@@ -1,0 +1,149 @@
+"""One option: what its declaration says, and how texts and values from outside become a value of its type."""
+
+import dataclasses
+import json
+import os
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+def option(
+    default: Any,
+    group: str,
+    text: str,
+    *,
+    flag: bool = True,
+    minimum: int | None = None,
+    items: str = "strings",
+    check: Callable[[str], object] | None = None,
+) -> Any:
+    """A dataclass field that is an option.
+
+    ``items`` says in words what a list or dictionary holds; ``check`` raises ValueError for an item that is none.
+    """
+    metadata = {"group": group, "help": text, "flag": flag, "minimum": minimum, "items": items, "check": check}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the declaration of one field says."""
+
+    name: str
+    prefix: str  # of its environment variable
+    type: Any
+    default: Any
+    group: str
+    help: str
+    flag: bool
+    minimum: int | None
+    items: str
+    check: Callable[[str], object] | None
+
+    @property
+    def key(self) -> str:
+        return self.name.upper()
+
+    @property
+    def variable(self) -> str:
+        return self.prefix + self.key
+
+    @property
+    def flag_name(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def is_list(self) -> bool:
+        return typing.get_origin(self.type) is list
+
+    @property
+    def is_dictionary(self) -> bool:
+        return typing.get_origin(self.type) is dict
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values allowed; empty where the type allows any of its kind."""
+        return typing.get_args(self.type) if typing.get_origin(self.type) is Literal else ()
+
+    @property
+    def default_in_words(self) -> str:
+        if self.default is None:
+            return "none"
+        return ", ".join(self.default) if self.is_list else in_words(self.default)
+
+    @property
+    def expected(self) -> str:
+        """The type in words, as messages and the reference use it."""
+        if self.choices:
+            return " or ".join(map(in_words, self.choices))
+        if self.type is int:
+            return "a whole number" + ("" if self.minimum is None else f", at least {self.minimum}")
+        if self.is_list:
+            return f"a list of {self.items}"
+        return f"a dictionary of {self.items}" if self.is_dictionary else "a string"
+
+    def parse(self, text: str) -> Any:
+        """The value that a text from the environment or the command line stands for. Raises ValueError."""
+        if self.choices:
+            return next((value for value in self.choices if in_words(value) == text), text)
+        if self.is_list and not text.lstrip().startswith("["):
+            return [text]
+        if self.is_list or self.is_dictionary:
+            try:
+                return json.loads(text)
+            except ValueError as error:
+                raise ValueError(f"expected {self.expected}, written as JSON ({error})") from None
+        if self.type is int:
+            try:
+                return int(text)
+            except ValueError:
+                raise ValueError(f"expected {self.expected}") from None
+        return text
+
+    def convert(self, value: Any) -> Any:
+        """The value itself if it is of the option's type. Raises ValueError saying what was expected."""
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if not self._fits(value):
+            raise ValueError(f"expected {self.expected}")
+        return [self._checked(item) for item in value] if self.is_list else value
+
+    def _fits(self, value: Any) -> bool:
+        if self.choices:
+            return any(type(value) is type(choice) and value == choice for choice in self.choices)
+        if self.type is int:
+            return type(value) is int and (self.minimum is None or value >= self.minimum)
+        if self.is_list:
+            return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+        if self.is_dictionary:
+            return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+        return (isinstance(value, str) and value != "") or (value is None and self.default is None)
+
+    def _checked(self, item: str) -> str:
+        if self.check:
+            try:
+                self.check(item)
+            except ValueError as error:
+                raise ValueError(f"{item!r}: {error}") from None
+        return item
+
+
+def options_of(settings: type, prefix: str) -> dict[str, Option]:
+    """The options that a dataclass declares, by key. ``prefix`` is that of their environment variables."""
+    hints = typing.get_type_hints(settings)
+    found = {}
+    for each in dataclasses.fields(settings):
+        if each.metadata:
+            default = each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
+            declared = Option(each.name, prefix, hints[each.name], default, **each.metadata)
+            found[declared.key] = declared
+    return found
+
+
+def in_words(value: Any) -> str:
+    """A value as it is written on the command line."""
+    return "off" if value is False else str(value)

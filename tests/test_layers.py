@@ -1,0 +1,101 @@
+"""The walls of the design: who may import whom."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "django_asgi_deploy"
+NAME = PACKAGE.name
+
+# A file imports only what has a lower number; files of one level don't import each other.
+LEVELS = {
+    "exceptions": 0,
+    "types": 0,
+    "shutdown": 0,
+    "addresses": 0,
+    "options": 0,
+    "importer": 1,
+    "handlers.pool": 1,
+    "handlers.chains": 2,
+    "handlers.private": 2,
+    "handlers.asgi": 3,
+    "layers.lifespan": 1,
+    "layers.static": 1,
+    "layers.websocket": 1,
+    "conf": 2,
+    "asgi": 4,
+    "project": 5,
+    "server.owner": 1,
+    "server.sockets": 2,
+    "server.logs": 2,
+    "server.config": 3,
+    "server.worker": 4,
+    "server.run": 7,
+    "apps": 7,
+    "management.commands.runasgi": 8,
+    "__main__": 8,
+}
+WITHOUT_DJANGO = re.compile(
+    r"exceptions|types|shutdown|addresses|layers\.(wrap|mount|limits)|server\.(systemd|sockets|owner)"
+)
+
+
+MODULES = [
+    ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+    for file in sorted(PACKAGE.rglob("*.py"))
+    if file.name != "__init__.py"
+]
+
+
+def imports(module: str) -> set[str]:
+    """Every module that ``module`` imports anywhere in its source, by full name."""
+    tree = ast.parse((PACKAGE / (module.replace(".", "/") + ".py")).read_text())
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            for alias in node.names:
+                below = (PACKAGE.parent / f"{node.module}.{alias.name}".replace(".", "/")).with_suffix(".py")
+                found.add(f"{node.module}.{alias.name}" if below.exists() else str(node.module))
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_imports_only_lower_levels(module: str) -> None:
+    own = {name.removeprefix(f"{NAME}.") for name in imports(module) if name.startswith(f"{NAME}.")}
+    assert module in LEVELS, "give the new file a level"
+    for name in own:
+        assert LEVELS[name] < LEVELS[module], f"{module} ({LEVELS[module]}) imports {name} ({LEVELS[name]})"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_server_imports_uvicorn(module: str) -> None:
+    if not module.startswith("server."):
+        assert not any(name.partition(".")[0] == "uvicorn" for name in imports(module))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if WITHOUT_DJANGO.fullmatch(name)])
+def test_what_needs_no_django_imports_none(module: str) -> None:
+    assert not any(name.partition(".")[0] in ("django", "asgiref") for name in imports(module))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_conf_reads_our_options_from_the_settings(module: str) -> None:
+    source = (PACKAGE / (module.replace(".", "/") + ".py")).read_text()
+    if module != "conf":
+        assert not re.search(
+            r"settings\.ASGI_DEPLOY\b(?!`)", re.sub(r'""".*?"""|#.*|"[^"\n]*"', "", source, flags=re.S)
+        )
+    if module.startswith(("layers.", "server.")):
+        assert "django.conf" not in imports(module)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_over_400_lines_says_why(module: str) -> None:
+    source = (PACKAGE / (module.replace(".", "/") + ".py")).read_text()
+    if source.count("\n") > 400:
+        assert "400 lines" in (ast.get_docstring(ast.parse(source)) or "")
