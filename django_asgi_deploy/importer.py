@@ -160,17 +160,17 @@ def declared_settings_module(file: Path) -> str | None:
 def _declaration(node: ast.AST) -> str | None:
     match node:
         case ast.Call(
-            func=ast.Attribute(attr="setdefault"),
-            args=[ast.Constant(value="DJANGO_SETTINGS_MODULE"), ast.Constant(value=str(name))],
-        ):
+            func=ast.Attribute(attr="setdefault"), args=[ast.Constant(value=key), ast.Constant(value=str(name))]
+        ) if key == VARIABLE:
             return name
         case ast.Assign(
-            targets=[ast.Subscript(slice=ast.Constant(value="DJANGO_SETTINGS_MODULE"))],
-            value=ast.Constant(value=str(name)),
-        ):
+            targets=[ast.Subscript(slice=ast.Constant(value=key))], value=ast.Constant(value=str(name))
+        ) if key == VARIABLE:
             return name
-        case ast.Call(func=ast.Name(id="get_asgi_application"), args=[ast.Constant(value=str(name)), *_]):
-            return name
+        case ast.Call(func=ast.Name(id="get_asgi_application") | ast.Attribute(attr="get_asgi_application")):
+            given = [*node.args[:1], *(keyword.value for keyword in node.keywords)]
+            names = [each.value for each in given if isinstance(each, ast.Constant)]
+            return next((each for each in names if isinstance(each, str)), None)
         case _:
             return None
 
