@@ -4,6 +4,7 @@
 Needs Python >= 3.11 with venv and pip, nothing else. Makes .venv-demo and testproject/db.sqlite3; both may be deleted.
 """
 
+import os
 import subprocess
 import sys
 import venv
@@ -13,10 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv-demo"
 
 
-def main() -> int:
+def main() -> None:
     if sys.version_info < (3, 11):
-        print(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.", file=sys.stderr)
-        return 2
+        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     python = ENVIRONMENT / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not python.exists():
         print("Setting up .venv-demo ...", flush=True)
@@ -24,16 +24,11 @@ def main() -> int:
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--editable", ROOT], check=True)
     manage = [str(python), str(ROOT / "testproject" / "manage.py")]
     subprocess.run([*manage, "migrate", "--verbosity", "0"], check=True)
-    server = subprocess.Popen([*manage, "runasgi", *sys.argv[1:]])
-    while True:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            continue  # the server got it too, and ends by itself
+    os.execv(python, [*manage, "runasgi", *sys.argv[1:]])  # signals go to the server itself
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        main()
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)

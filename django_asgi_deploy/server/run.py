@@ -3,6 +3,7 @@
 import os
 import platform
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -47,6 +48,9 @@ def _stopped_by_signal() -> Iterator[None]:
     def stop(sig: int, frame: FrameType | None) -> None:
         raise SystemExit(ExitStatus.STOPPED)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread gets signals
+        return
     before = {sig: signal.signal(sig, stop) for sig in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
