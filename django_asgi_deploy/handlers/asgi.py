@@ -398,10 +398,7 @@ class ASGIHandler(asgi.ASGIHandler):
         response, owner = exchange.response, exchange.owner
         if response is None:
             await self._finish_without_response(exchange)
-        elif exchange.done:
-            private.close_response_quietly(response)
-            private.forget_urlconf()
-        elif (
+        elif exchange.done or (
             not response.streaming
             and exchange.request is not None
             and owner.housekeeping

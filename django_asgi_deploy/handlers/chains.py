@@ -48,7 +48,9 @@ class Security(Rule):
 
 
 class Session(Rule):
-    ENGINES = {f"django.contrib.sessions.backends.{name}" for name in ("cache", "cached_db", "db", "file", "signed_cookies")}
+    ENGINES = {
+        f"django.contrib.sessions.backends.{name}" for name in ("cache", "cached_db", "db", "file", "signed_cookies")
+    }
 
     def request(self, middleware: Any, request: Any) -> bool:
         return settings.SESSION_ENGINE in self.ENGINES and middleware.SessionStore.__module__ in self.ENGINES
@@ -409,7 +411,9 @@ def load_second_chain(handler: SyncHandler) -> None:
             disconnect(connected)
             raise SecondChainRefused(f"building the middleware a second time failed: {error!r}") from error
     if connected:
-        names = sorted({f"{receiver.__module__}.{getattr(receiver, '__qualname__', receiver)}" for _, receiver, _ in connected})
+        names = sorted(
+            {f"{receiver.__module__}.{getattr(receiver, '__qualname__', receiver)}" for _, receiver, _ in connected}
+        )
         disconnect(connected)
         raise SecondChainRefused(f"building the middleware a second time would connect {', '.join(names)} twice")
 
@@ -423,7 +427,9 @@ def receivers_connected() -> Any:
     connected: Connected = []
     thread, connect = threading.get_ident(), Signal.connect
 
-    def watching_connect(self: Signal, receiver: Any, sender: Any = None, weak: bool = True, dispatch_uid: Any = None) -> None:
+    def watching_connect(
+        self: Signal, receiver: Any, sender: Any = None, weak: bool = True, dispatch_uid: Any = None
+    ) -> None:
         before = len(self.receivers)  # type: ignore[attr-defined]
         connect(self, receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
         # A receiver that was connected before stays the one that it was.

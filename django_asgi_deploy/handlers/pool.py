@@ -489,7 +489,9 @@ class _Pool:
         for worker in tuple(self.workers):
             lease = worker.lease
             if lease is not None:
-                logger.warning("Left behind at shutdown: %s is still in %s", worker.thread and worker.thread.name, lease.label)
+                logger.warning(
+                    "Left behind at shutdown: %s is still in %s", worker.thread and worker.thread.name, lease.label
+                )
 
 
 def _quietly(call: Callable[[], Any]) -> None:

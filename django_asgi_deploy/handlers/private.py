@@ -142,7 +142,14 @@ for _method, _parameters in {
 
 # A method that a subclass overrides is there to be called: then the request takes Django's own path, which calls it.
 _LED_BY_US = (
-    *("get_response", "get_response_async", "_get_response", "_get_response_async", "run_get_response", "send_response"),
+    *(
+        "get_response",
+        "get_response_async",
+        "_get_response",
+        "_get_response_async",
+        "run_get_response",
+        "send_response",
+    ),
     *("check_response", "make_view_atomic", "process_exception_by_middleware", "listen_for_disconnect"),
 )
 
@@ -265,7 +272,7 @@ def close_response_quietly(response: HttpResponseBase) -> None:
     for closer in closers:
         try:
             closer()
-        except Exception:  # noqa: S110 - as HttpResponseBase.close() does
+        except Exception:  # as HttpResponseBase.close() does
             pass
     closers.clear()
     response.closed = True
@@ -283,7 +290,10 @@ def is_sync_stream(response: Any) -> bool:
 
 def is_plain_file(response: Any) -> bool:
     """Whether a FileResponse reads from a real file, which any thread can do."""
-    if type(response).__iter__ is not FileResponse.__iter__ or type(response).streaming_content is not _STREAMING_CONTENT:
+    if (
+        type(response).__iter__ is not FileResponse.__iter__
+        or type(response).streaming_content is not _STREAMING_CONTENT
+    ):
         return False
     file = getattr(response, "file_to_stream", None)
     for _ in range(3):  # django.core.files.File keeps the real one in .file
