@@ -7,8 +7,8 @@ What holds a thread, and for how long:
 * A request with an asynchronous view: from its first synchronous step (a query, a middleware hook) to its response.
 * A response that streams from a synchronous iterator: to its last chunk. The iterator may keep a database cursor or
   thread-local state, so it stays where it was made, as under WSGI. Files are read elsewhere.
-* A response that streams from an asynchronous iterator holds none: its thread goes back before the first chunk, and each
-  later synchronous step takes any thread for as long as it runs. Only an open transaction keeps the thread to the end.
+* A response that streams from an asynchronous iterator holds none: its thread goes back before the first chunk, and
+  each later synchronous step takes any thread for as long as it runs. Only an open transaction keeps it to the end.
 
 The same holds whether the pool is idle or full.
 """
@@ -32,9 +32,9 @@ current: "contextvars.ContextVar[RequestThread]" = contextvars.ContextVar("djang
 
 
 class RequestThread:
-    """One request's way to its thread. Tasks inherit it, and may outlive the request: then each call takes any thread."""
+    """One request's way to its thread. A task that outlives the request gets any thread for each call."""
 
-    __slots__ = ("ended", "holds_while_streaming", "housekeeping", "label", "lease", "loop", "loose", "pool", "users")
+    __slots__ = ("housekeeping", "label", "lease", "loop", "loose", "pool", "users")
 
     def __init__(self, pool: ThreadPool, loop: asyncio.AbstractEventLoop, label: object) -> None:
         self.pool = pool
@@ -74,10 +74,7 @@ class RequestThread:
         task_context: list[asyncio.Task[Any]] = []
         context = contextvars.copy_context()
         step = partial(private.run_in_thread, loop, sys.exc_info(), task_context, context, call)
-        if self.loose:
-            job = self.pool.submit(partial(_tidily, step), loop, self.label)
-        else:
-            job = self._submit(step)
+        job = self.pool.submit(partial(_tidily, step), loop, self.label) if self.loose else self._submit(step)
         try:
             result: T = await job.future
         except asyncio.CancelledError:

@@ -2,8 +2,8 @@
 The request handler: Django's own, with a shorter way through it.
 
 A request whose view is synchronous runs its middleware, its view and the end of the request in one go in a thread of a
-bounded pool. A request whose view is asynchronous stays on the event loop, and visits a thread for what needs one. Whatever
-isn't known to be safe takes Django's own path: the methods of django.core.handlers.asgi.ASGIHandler, unchanged.
+bounded pool. A request whose view is asynchronous stays on the event loop, and visits a thread for what needs one.
+Whatever isn't known to be safe takes Django's own path: the methods of Django's ASGIHandler, unchanged.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ from django.core.handlers import asgi
 from django.http import FileResponse
 from django.urls import set_script_prefix
 
-from ..types import Message, Receive, Scope, Send
+from django_asgi_deploy.types import Message, Receive, Scope, Send
+
 from . import affinity, chains, private
 from .affinity import RequestThread
 from .pool import PoolClosed, PoolStats, QueueTimeout, ThreadPool
@@ -62,8 +63,8 @@ class ASGIHandler(asgi.ASGIHandler):
     ``hung_seconds``: a call that keeps its thread for longer is named in the log.
     """
 
-    # A client that leaves is noticed after one to two times this; 0: at once, for the price of a task per request.
-    watch_seconds = 0.05
+    # A subclass that doesn't call __init__(), like Django's ASGIStaticFilesHandler, is on its own.
+    _leads = False
 
     def __init__(
         self,
@@ -196,7 +197,7 @@ class ASGIHandler(asgi.ASGIHandler):
             await super().handle(scope, receive, send)  # somebody outside has a thread for us
 
     async def _follow(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A request made from within another one: both use the other one's thread, or they could wait for each other."""
+        """A request made from within another one: both use one thread, or they could wait for each other."""
         owner = affinity.current.get(None)
         if owner is None or owner.loose or owner.loop is not asyncio.get_running_loop():
             await self._lead(scope, receive, send)
@@ -228,12 +229,12 @@ class ASGIHandler(asgi.ASGIHandler):
             owner.leave()
             affinity.current.reset(owner_token)
             private.thread_sensitive_context.reset(key_token)
-            await watch.stop()
+            watch.stop()
 
     def _watcher_of(self, loop: asyncio.AbstractEventLoop) -> Watcher:
         watcher = self._watchers.get(loop)
         if watcher is None:
-            watcher = self._watchers[loop] = Watcher(loop, self.watch_seconds, self.pool.tick)
+            watcher = self._watchers[loop] = Watcher(loop, self.pool.tick)
         self._watcher = watcher
         return watcher
 
@@ -279,14 +280,13 @@ class ASGIHandler(asgi.ASGIHandler):
         else:
             if watch.disconnected:  # the view took the cancellation for its own
                 watch.is_own_cancellation()
-        await watch.stop()
+        watch.stop()
         if watch.error is not None and not isinstance(watch.error, RequestAborted):
             raise watch.error
 
     # Synchronous views: one hop
 
     async def _serve_sync(self, exchange: Exchange, sync_handler: chains.SyncHandler, send: Send) -> None:
-        owner = exchange.owner
         if not private.only_known_at_start() and private.has_async_receivers(signals.request_started, type(self)):
             await signals.request_started.asend(sender=type(self), scope=exchange.scope)
             exchange.served = True
@@ -428,7 +428,7 @@ class ASGIHandler(asgi.ASGIHandler):
             (b"Content-Length", b"%d" % len(text)),
             (b"Retry-After", b"%d" % math.ceil(seconds)),
         ]
-        await exchange.watch.stop()
+        exchange.watch.stop()
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": text})
 

@@ -3,16 +3,18 @@ The middleware chains: one for asynchronous views, in which neighbours share a h
 and one for synchronous views, which runs in the thread from end to end.
 
 A *classic* middleware is a MiddlewareMixin with process_request() and process_response() hooks, whose __call__() and
-__acall__() are the mixin's own. What the mixin does with the hooks is known, so it can be done here for several at once.
+__acall__() are the mixin's own. What the mixin does with the hooks is known, so it can be done here for several at
+once.
 Every other middleware is called as Django calls it.
 """
 
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from asgiref.sync import SyncToAsync, sync_to_async
+from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 from django.conf import settings
 from django.contrib.messages.storage import cookie, fallback, session
 from django.core.handlers.base import BaseHandler
@@ -243,8 +245,8 @@ class Group:
                 response, depth = self.convert_in_thread(request, error, depth)
         return response
 
-    # Each layer is wrapped in convert_exception_to_response(), whose own exceptions (DEBUG_PROPAGATE_EXCEPTIONS) are the
-    # next layer's to convert.
+    # Each layer is wrapped in convert_exception_to_response(), whose own exceptions (DEBUG_PROPAGATE_EXCEPTIONS) are
+    # the next layer's to convert.
 
     async def convert(self, request: Any, error: Exception, depth: int) -> tuple[Any, int]:
         in_default_thread = sync_to_async(private.response_for_exception, thread_sensitive=False)
@@ -362,6 +364,18 @@ class SyncHandler(BaseHandler):
 
     def resolve_request(self, request: Any) -> Any:
         return self.resolve(request, super().resolve_request)
+
+    def check_response(self, response: Any, callback: Any, name: str | None = None) -> None:
+        super().check_response(response, callback, name)
+        render = getattr(response, "render", None)
+        if render is not None and private.iscoroutinefunction(render):
+            # BaseHandler awaits such a render() in its asynchronous form only.
+            response.render = partial(_render, response, render)
+
+
+def _render(response: Any, render: Callable[[], Any]) -> Any:
+    del response.render
+    return async_to_sync(render)()
 
 
 def share_middleware(group: Group, handler: SyncHandler) -> None:

@@ -2,10 +2,10 @@
 Threads for synchronous code: bounded, first come first served, one thread per request for as long as it needs one.
 
 A request claims a thread with a ``Lease``; leases wait in one queue, and the thread that was idle last takes the next
-one. A thread runs all jobs of its lease, and waits for more as long as the lease is held; so two jobs of one lease never
-run in two threads, nor at once.
+one. A thread runs all jobs of its lease, and waits for more as long as the lease is held; so two jobs of one lease
+never run in two threads, nor at once.
 
-One lock guards everything that two threads touch. It is held for a few list operations and never while foreign code runs.
+One lock guards everything that two threads touch. It is held for a few list operations, never while other code runs.
 This file is over 400 lines because queue, leases and workers share that lock and are only right together.
 """
 
@@ -197,7 +197,7 @@ class Worker:
 
 
 class _Pool:
-    """What the threads know. It never refers to ThreadPool, so that a forgotten pool is collected and its threads end."""
+    """What the threads know; not their ThreadPool, so that a forgotten one is collected and its threads end."""
 
     def __init__(
         self, size: int, name: str, queue_timeout: float | None, idle: float, hung: float, farewell: Callable[[], Any]
@@ -376,7 +376,7 @@ class _Pool:
             if not worker.reported:
                 worker.reported = True
                 logger.warning(
-                    "%s has been in one call for %d seconds: %s%s. It can't be ended from outside; %d of %d threads are left.",
+                    "%s has been in one call for %d seconds: %s%s. Nothing can end it; %d of %d threads are left.",
                     worker.thread and worker.thread.name,
                     now - started_at,
                     lease.label,
@@ -419,13 +419,12 @@ class _Pool:
     def choose(self, worker: Worker) -> Job | None:
         """The lock is held. Leaves worker.lease at None if the thread is free."""
         lease = worker.lease
-        if lease is not None:
-            if not lease.jobs:
-                if lease.held:
-                    lease.state = PARKED
-                    return None
-                self.leave(worker, lease)
-                lease = None
+        if lease is not None and not lease.jobs:
+            if lease.held:
+                lease.state = PARKED
+                return None
+            self.leave(worker, lease)
+            lease = None
         if lease is None:
             if worker.duty is not None or not self.queue:
                 return None
@@ -594,7 +593,7 @@ class ThreadPool:
 
     def close(self, timeout_seconds: float = 5.0) -> bool:
         """
-        End the threads, and wait for them; True if all have ended. A job that hangs is named in the log and left behind.
+        End the threads, and wait for them; True if all have ended. A job that hangs is logged and left behind.
 
         Not from a running event loop: jobs may need it to finish. There, await aclose().
         """

@@ -11,6 +11,7 @@ import io
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from contextvars import Context, ContextVar
 from typing import Any
 
@@ -164,12 +165,13 @@ def _is_djangos(function: Any, module: Any) -> bool:
     return getattr(function, "__module__", None) == module.__name__ and getattr(function, "__wrapped__", None) is None
 
 
-DJANGOS_CALL = asgi.ASGIHandler.__call__ if _is_djangos(asgi.ASGIHandler.__call__, asgi) else None
+_HANDLER = asgi.ASGIHandler  # somebody may put another one into its place later
+_HANDLERS_CALL = _HANDLER.__call__ if _is_djangos(_HANDLER.__call__, asgi) else None
 
 
 def is_patched() -> bool:
     """Whether somebody (Sentry does) has put a __call__ of his own in front of Django's."""
-    return asgi.ASGIHandler.__call__ is not DJANGOS_CALL
+    return _HANDLER.__call__ is not _HANDLERS_CALL
 
 
 # Django: signals
@@ -270,10 +272,8 @@ def close_response_quietly(response: HttpResponseBase) -> None:
     """response.close() without its signal, whose receivers' work is done elsewhere."""
     closers = response._resource_closers  # type: ignore[attr-defined]
     for closer in closers:
-        try:
+        with suppress(Exception):  # as HttpResponseBase.close() does
             closer()
-        except Exception:  # as HttpResponseBase.close() does
-            pass
     closers.clear()
     response.closed = True
 
@@ -284,7 +284,7 @@ def has_plain_content(response: HttpResponseBase) -> bool:
 
 
 def is_sync_stream(response: Any) -> bool:
-    """Whether a streaming response has a synchronous iterator, and no way of its own to be iterated on the event loop."""
+    """Whether a streaming response has a synchronous iterator, and isn't iterated in a way of its own."""
     return not response.is_async and type(response).__aiter__ is StreamingHttpResponse.__aiter__
 
 

@@ -709,7 +709,11 @@ class Site:
                 yield receive_async
 
         def of_handler(sender, kwargs):
-            return issubclass(sender, ASGIHandler), sorted(set(kwargs) - {"signal"}), kwargs.get("scope", {}).get("path")
+            return (
+                issubclass(sender, ASGIHandler),
+                sorted(set(kwargs) - {"signal"}),
+                kwargs.get("scope", {}).get("path"),
+            )
 
         def of_exception(sender, kwargs):
             return sender, kwargs["request"].path, getattr(sys.exc_info()[0], "__name__", None)
