@@ -288,6 +288,7 @@ class ASGIHandler(asgi.ASGIHandler):
 
     async def _serve_sync(self, exchange: Exchange, sync_handler: chains.SyncHandler, send: Send) -> None:
         if not private.only_known_at_start() and private.has_async_receivers(signals.request_started, type(self)):
+            set_script_prefix(private.get_script_prefix(exchange.scope))
             await signals.request_started.asend(sender=type(self), scope=exchange.scope)
             exchange.served = True
         await self._respond(exchange, partial(self._get_in_thread, sync_handler), send)

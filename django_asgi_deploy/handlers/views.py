@@ -63,7 +63,7 @@ class Tree:
         if type(entry) is not URLPattern:
             self.is_static = False
         self.add_pattern(entry.pattern)
-        if private.iscoroutinefunction(entry.callback):
+        if is_async(entry.callback):
             self.has_async = True
         else:
             self.has_sync = True
@@ -131,10 +131,15 @@ class Views:
             # A converter that can't run here, say because it asks the database.
             logger.debug("The kind of view of %r is not known before the request", path_info, exc_info=True)
             return Kind.SYNC, None
-        kind = Kind.ASYNC if private.iscoroutinefunction(match.func) else Kind.SYNC
+        kind = Kind.ASYNC if is_async(match.func) else Kind.SYNC
         if tree.is_static and not tree.has_languages:
             return kind, Found(resolver, path_info, match)
         return kind, None
+
+
+def is_async(view: Any) -> bool:
+    # An object with an asynchronous __call__() isn't a view to Django, and it says so on its asynchronous path only.
+    return private.iscoroutinefunction(view) or private.iscoroutinefunction(getattr(view, "__call__", None))  # noqa: B004
 
 
 def look_at(resolver: URLResolver) -> Tree | None:
