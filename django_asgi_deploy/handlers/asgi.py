@@ -225,7 +225,8 @@ class ASGIHandler(asgi.ASGIHandler):
         try:
             await self._serve(exchange, send)
         finally:
-            body.close()
+            if type(body) is not io.BytesIO:
+                body.close()
             owner.leave()
             affinity.current.reset(owner_token)
             private.thread_sensitive_context.reset(key_token)
@@ -399,19 +400,25 @@ class ASGIHandler(asgi.ASGIHandler):
         response, owner = exchange.response, exchange.owner
         if response is None:
             await self._finish_without_response(exchange)
-        elif exchange.done or (
-            not response.streaming
-            and exchange.request is not None
-            and owner.housekeeping
-            and private.only_known_at_end()
-            and private.finish_response_is_invisible(response, exchange.request)
-            and private.caches_need_no_close()
-            and type(exchange.body) is io.BytesIO
-        ):
-            private.close_response_quietly(response)
+        elif exchange.done or self._may_close_here(exchange):
+            # A body in memory needs no close. Django closes it a little later than this, and a task of the view's might
+            # read it in between.
+            private.close_response_quietly(response, run_closers=type(exchange.body) is not io.BytesIO)
             private.forget_urlconf()
         else:
             await owner.run(response.close)
+
+    @staticmethod
+    def _may_close_here(exchange: Exchange) -> bool:
+        """Whether response.close() has nothing to do that needs a thread; ``owner`` tidies the thread, if there's one."""
+        return (
+            exchange.owner.housekeeping
+            and exchange.request is not None
+            and type(exchange.body) is io.BytesIO
+            and private.only_known_at_end()
+            and private.finish_response_is_invisible(exchange.response, exchange.request)
+            and private.caches_need_no_close()
+        )
 
     async def _finish_without_response(self, exchange: Exchange) -> None:
         if not exchange.served:  # it was given up in the queue; its beginning and end are told all the same

@@ -268,10 +268,10 @@ def finish_response_is_invisible(response: HttpResponseBase, request: HttpReques
     )
 
 
-def close_response_quietly(response: HttpResponseBase) -> None:
+def close_response_quietly(response: HttpResponseBase, run_closers: bool) -> None:
     """response.close() without its signal, whose receivers' work is done elsewhere."""
     closers = response._resource_closers  # type: ignore[attr-defined]
-    for closer in closers:
+    for closer in closers if run_closers else ():
         with suppress(Exception):  # as HttpResponseBase.close() does
             closer()
     closers.clear()

@@ -8,6 +8,9 @@ from django.test import override_settings
 from tests.handlers import configured  # noqa: F401 - settings come before anything of Django's
 
 
+APPS = [f"django.contrib.{name}" for name in ("contenttypes", "auth", "sessions", "messages")]
+
+
 class Client:
     """One request. ``leave()`` disconnects; ``messages`` is what came back so far."""
 
@@ -79,6 +82,7 @@ async def get(handler, path="/", **options):
 def site(urlpatterns, middleware=(), **settings):
     """A project with these URLs and middleware, as long as the context lasts."""
     urls = type("urls", (), {"urlpatterns": list(urlpatterns)})
+    settings.setdefault("INSTALLED_APPS", APPS)
     with override_settings(ROOT_URLCONF=urls, MIDDLEWARE=list(middleware), **settings):
         yield urls
 
