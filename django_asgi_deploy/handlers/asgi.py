@@ -410,7 +410,7 @@ class ASGIHandler(asgi.ASGIHandler):
 
     @staticmethod
     def _may_close_here(exchange: Exchange) -> bool:
-        """Whether response.close() has nothing to do that needs a thread; ``owner`` tidies the thread, if there's one."""
+        """Whether response.close() has nothing to do that needs a thread; the request's own is tidied anyway."""
         return (
             exchange.owner.housekeeping
             and exchange.request is not None

@@ -7,7 +7,6 @@ from django.test import override_settings
 
 from tests.handlers import configured  # noqa: F401 - settings come before anything of Django's
 
-
 APPS = [f"django.contrib.{name}" for name in ("contenttypes", "auth", "sessions", "messages")]
 
 

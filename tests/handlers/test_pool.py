@@ -1,5 +1,7 @@
 """The thread pool, with real threads and a real event loop."""
 
+# ruff: noqa: ASYNC110 - what another thread does sets no asyncio.Event
+
 import asyncio
 import gc
 import logging
