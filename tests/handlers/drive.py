@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import difflib
-import inspect
 import logging
 import re
 import warnings
@@ -13,7 +12,7 @@ from unittest import mock
 from django.db import connections
 from django.test import override_settings
 
-from tests.handlers.stacks import TRAIL, Event, LogHandler, Recorder, Site
+from tests.handlers.stacks import TRAIL, LogHandler, Recorder, Site
 
 CASE_SECONDS = 60  # a case that takes longer hangs
 
@@ -31,7 +30,7 @@ def run(handler_class, case):
     recorder = Recorder()
     site = Site(case, recorder)
     log_handler = LogHandler(recorder)
-    logger = logging.getLogger("django.request")
+    logger = logging.getLogger("django")  # django.request and django.security.*
     receivers = list(site.receivers())
     overridden = override_settings(
         ROOT_URLCONF=site.urls.__name__,
@@ -52,6 +51,8 @@ def run(handler_class, case):
             try:
                 handler = handler_class()
                 asyncio.run(_serve(handler, case, recorder))
+                if hasattr(handler, "close"):
+                    handler.close()
             finally:
                 logger.propagate = propagate
                 logger.removeHandler(log_handler)
@@ -63,15 +64,9 @@ def run(handler_class, case):
 
 
 async def _serve(handler, case, recorder):
-    try:
-        async with asyncio.timeout(CASE_SECONDS):
-            for request in case.requests:
-                await _serve_one(handler, request, recorder)
-    finally:
-        if hasattr(handler, "close"):
-            closing = handler.close()
-            if inspect.isawaitable(closing):
-                await closing
+    async with asyncio.timeout(CASE_SECONDS):
+        for request in case.requests:
+            await _serve_one(handler, request, recorder)
 
 
 async def _serve_one(handler, request, recorder):
@@ -229,7 +224,3 @@ def made_after_sent(events):
             if body.startswith(b"chunk ") and int(body[6:]) >= made:
                 wrong.append(f"sent before it was made: {body}")
     return wrong
-
-
-def readable(event: Event):
-    return line(event, False, True)

@@ -727,7 +727,7 @@ class Site:
 
 
 class LogHandler(logging.Handler):
-    """Writes each record of django.request down as an event."""
+    """Writes each log record down as an event."""
 
     def __init__(self, recorder):
         super().__init__()
@@ -735,5 +735,5 @@ class LogHandler(logging.Handler):
 
     def emit(self, record):
         exception = record.exc_info and repr(record.exc_info[1])
-        detail = (record.levelname, record.getMessage(), getattr(record, "status_code", None), exception)
+        detail = (record.name, record.levelname, record.getMessage(), getattr(record, "status_code", None), exception)
         self.recorder.event("log", "loose", detail=detail, leaves_trail=False)
