@@ -190,7 +190,10 @@ def line(event, free, classic):
         ambient = ambient[:4]
     instance = event.instance if classic else ""
     return " | ".join(
-        map(str, [event.name, event.nature, branch, thread, task, ",".join(event.trail), ambient, event.detail, instance])
+        map(
+            str,
+            [event.name, event.nature, branch, thread, task, ",".join(event.trail), ambient, event.detail, instance],
+        )
     )
 
 

@@ -218,6 +218,9 @@ class Recorder:
             )
         if leaves_trail:
             TRAIL.set((*trail, name))
+            ASGIREF_LOCAL.token = self.token
+            if thread_label == "worker":
+                THREAD_LOCAL.token = self.token
 
     def ambient(self, thread_label):
         """What Django and others keep in locals: language, URLconf, prefix, and one of our own of either kind."""
@@ -228,11 +231,9 @@ class Recorder:
             get_script_prefix(),
             getattr(ASGIREF_LOCAL, "token", None) is self.token,
         )
-        ASGIREF_LOCAL.token = self.token
         if thread_label == "worker":
             # A thread serves one request after another, under WSGI as in a pool: what an earlier one left is nothing.
             seen += (getattr(THREAD_LOCAL, "token", None) is self.token,)
-            THREAD_LOCAL.token = self.token
         return seen
 
 
@@ -615,7 +616,7 @@ def make_response(result, name, recorder):
             return HttpResponse(b"x" * (2**16 + 1))
         case "cookie":
             response = HttpResponse("cookie", headers={"X-Case": "kept"})
-            response.set_cookie("a", "b", max_age=3)
+            response.set_cookie("a", "b", httponly=True)
             return response
         case "own close":
             return Closing("closing")
@@ -709,7 +710,11 @@ class Site:
                 yield receive_async
 
         def of_handler(sender, kwargs):
-            return issubclass(sender, ASGIHandler), sorted(set(kwargs) - {"signal"}), kwargs.get("scope", {}).get("path")
+            return (
+                issubclass(sender, ASGIHandler),
+                sorted(set(kwargs) - {"signal"}),
+                kwargs.get("scope", {}).get("path"),
+            )
 
         def of_exception(sender, kwargs):
             return sender, kwargs["request"].path, getattr(sys.exc_info()[0], "__name__", None)

@@ -78,7 +78,9 @@ classic_middleware = st.builds(
     form=st.just("classic"),
     request=mostly("pass", ["respond 200", "respond 404", *raising]),
     response=mostly("pass", ["respond 200", "respond 404", *raising]),
-    view=st.one_of(st.none(), st.builds(Hook, is_async=st.just(False), action=mostly("pass", ["respond 200", *raising]))),
+    view=st.one_of(
+        st.none(), st.builds(Hook, is_async=st.just(False), action=mostly("pass", ["respond 200", *raising]))
+    ),
     exception=st.one_of(
         st.none(), st.builds(Hook, is_async=st.just(False), action=mostly("pass", ["respond 200", *raising]))
     ),
@@ -86,7 +88,9 @@ classic_middleware = st.builds(
 stacks = st.one_of(st.lists(middleware, max_size=4), st.lists(classic_middleware, max_size=4)).map(tuple)
 views = st.builds(
     ViewKind,
-    form=st.one_of(st.sampled_from(SYNC_VIEWS), st.sampled_from(ASYNC_VIEWS), st.sampled_from(["function", "async function"])),
+    form=st.one_of(
+        st.sampled_from(SYNC_VIEWS), st.sampled_from(ASYNC_VIEWS), st.sampled_from(["function", "async function"])
+    ),
     result=st.sampled_from(RESULTS + ["plain", "template", "template", "stream", "async stream", "own close"]),
     inside=st.sampled_from(INSIDE),
 )
