@@ -1,9 +1,9 @@
-"""Django's test clients, made to travel: each request becomes an ASGI scope and messages, the answer is read off the wire.
+"""Django's test clients, made to travel: a request becomes an ASGI scope and messages, its answer is read off the wire.
 
-``Client`` and ``AsyncClient`` call ``django.test.client.ClientHandler`` and ``AsyncClientHandler``, which run a chain of
-their own. The two handlers here take their places. The application gets a scope and a body as from a server; the response
-that the test sees is built from ``http.response.start`` and ``http.response.body`` alone. Only the request object is
-handed over behind the wire, because tests look at ``response.wsgi_request``.
+``Client`` and ``AsyncClient`` call ``django.test.client.ClientHandler`` and ``AsyncClientHandler``, which run a chain
+of their own. The two handlers here take their places. The application gets a scope and a body as from a server; the
+response that the test sees is built from ``http.response.start`` and ``http.response.body`` alone. Only the request
+object is handed over behind the wire, because tests look at ``response.wsgi_request``.
 """
 
 import asyncio

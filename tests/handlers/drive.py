@@ -189,20 +189,18 @@ def line(event, free, classic):
         # The worker's first step may be another one, so which step first found the thread empty may differ.
         ambient = ambient[:4]
     instance = event.instance if classic else ""
-    return " | ".join(
-        map(
-            str,
-            [event.name, event.nature, branch, thread, task, ",".join(event.trail), ambient, event.detail, instance],
-        )
-    )
+    columns = [event.name, event.nature, branch, thread, task, ",".join(event.trail), ambient, event.detail, instance]
+    return " | ".join(map(str, columns))
+
+
+SIGNAL = re.compile(r"(request_started|request_finished|got_request_exception) (\w+)")
 
 
 def in_order_of_kind(lines):
     """Synchronous and asynchronous receivers of one signal stand side by side; nobody promises which comes first."""
     ordered = list(lines)
     for index in range(1, len(ordered)):
-        before, here = (re.match(r"(request_started|request_finished|got_request_exception) (\w+)", text) for text in
-                        (ordered[index - 1], ordered[index]))  # fmt: skip
+        before, here = (SIGNAL.match(text) for text in ordered[index - 1 : index + 1])
         if before and here and before[1] == here[1] and before[2] > here[2]:
             ordered[index - 1 : index + 1] = ordered[index], ordered[index - 1]
     return ordered

@@ -1,4 +1,4 @@
-"""Five faults to plant in a handler: small patches that fit Django's handler and ours alike, to show that a test sees them."""
+"""Five faults to plant in a handler: small patches that fit Django's and ours alike, to see that a test finds them."""
 
 import functools
 from contextlib import ExitStack, contextmanager

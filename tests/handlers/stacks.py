@@ -1,7 +1,7 @@
 """Middleware stacks and views made from small descriptions, each of whose steps writes down that it ran, and where.
 
-A description is plain data, so that Hypothesis can shrink it and print it. `build()` makes the classes and functions anew for each
-run, bound to one `Recorder`.
+A description is plain data, so that Hypothesis can shrink it and print it. `Site` makes the classes and functions anew
+for each run, bound to one `Recorder`.
 """
 
 import asyncio
@@ -103,7 +103,7 @@ class Case:
         return all(middleware.classic for middleware in self.middleware)
 
     def branch_may_differ(self, request):
-        """Whether the request may run in synchronous form: its view is synchronous, or it isn't sure which view it gets."""
+        """Whether the request may run in synchronous form: its view is synchronous, or which view it gets is open."""
         if request.target == 2 or any(middleware.reroute for middleware in self.middleware):
             return True
         return not self.views[request.target].is_async

@@ -1,7 +1,7 @@
 """Our handler does what Django's does, event by event, whatever the middleware and the view.
 
-Django's handler is the oracle. Hypothesis makes stacks and views (`stacks`), both handlers serve them (`drive`), and their lists of
-events are compared. What may differ is what `drive.normalised` leaves out, and nothing else.
+Django's handler is the oracle. Hypothesis makes stacks and views (`stacks`), both handlers serve them (`drive`), and
+their lists of events are compared. What may differ is what `drive.normalised` leaves out, and nothing else.
 
 ``EQUAL_EXAMPLES=10000`` is the long form; ``EQUAL_SEED`` starts elsewhere.
 """
@@ -54,12 +54,9 @@ def mostly(usual, others):
     return st.sampled_from([usual] * 9 * len(others) + others)
 
 
-def hooks(others):
-    return st.one_of(
-        st.none(),
-        st.none(),
-        st.builds(Hook, is_async=st.booleans(), action=mostly("pass", others)),
-    )
+def hooks(others, is_async=None):
+    is_async = st.booleans() if is_async is None else is_async
+    return st.one_of(st.none(), st.none(), st.builds(Hook, is_async=is_async, action=mostly("pass", others)))
 
 
 middleware = st.builds(
@@ -78,20 +75,15 @@ classic_middleware = st.builds(
     form=st.just("classic"),
     request=mostly("pass", ["respond 200", "respond 404", *raising]),
     response=mostly("pass", ["respond 200", "respond 404", *raising]),
-    view=st.one_of(
-        st.none(), st.builds(Hook, is_async=st.just(False), action=mostly("pass", ["respond 200", *raising]))
-    ),
-    exception=st.one_of(
-        st.none(), st.builds(Hook, is_async=st.just(False), action=mostly("pass", ["respond 200", *raising]))
-    ),
+    view=hooks(["respond 200", *raising], is_async=st.just(False)),
+    exception=hooks(["respond 200", *raising], is_async=st.just(False)),
+    template=hooks(["none", *raising], is_async=st.just(False)),
 )
 stacks = st.one_of(st.lists(middleware, max_size=4), st.lists(classic_middleware, max_size=4)).map(tuple)
 views = st.builds(
     ViewKind,
-    form=st.one_of(
-        st.sampled_from(SYNC_VIEWS), st.sampled_from(ASYNC_VIEWS), st.sampled_from(["function", "async function"])
-    ),
-    result=st.sampled_from(RESULTS + ["plain", "template", "template", "stream", "async stream", "own close"]),
+    form=st.sampled_from([*SYNC_VIEWS, *ASYNC_VIEWS, "function", "function", "async function", "async function"]),
+    result=st.sampled_from([*RESULTS, "plain", "template", "template", "stream", "async stream", "own close"]),
     inside=st.sampled_from(INSIDE),
 )
 requests = st.builds(

@@ -391,11 +391,11 @@ def whitenoise(make_handler, directory):
 def channels(make_handler, directory):
     """HTTP through ProtocolTypeRouter, and a consumer that shares the process and the database."""
     configure(directory, INSTALLED_APPS=[*DEFAULT_APPS, "channels"])
+    from asgiref.testing import ApplicationCommunicator
     from channels.auth import AuthMiddlewareStack
     from channels.db import database_sync_to_async
     from channels.generic.websocket import AsyncWebsocketConsumer
     from channels.routing import ProtocolTypeRouter, URLRouter
-    from asgiref.testing import ApplicationCommunicator
 
     class Consumer(AsyncWebsocketConsumer):
         async def receive(self, text_data=None, bytes_data=None):
