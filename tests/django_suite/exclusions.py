@@ -1,7 +1,7 @@
 """Django's tests that can't hold for any client that really calls an ASGI application, each with the assertion why.
 
 With Django's own handler they are run and must fail (a test that passes doesn't belong here); with another handler they
-are skipped, because which chain is built first is what differs. Either way the quoted text must be in the test's source.
+are skipped, because which chain is built first is what differs. Either way the quoted text must be in their source.
 """
 
 import os

@@ -148,7 +148,7 @@ def differences(case, expected, actual):
 
 
 def normalised(case, request, events):
-    """The events as lines, without what may differ: the branch of a hybrid middleware where the view may be synchronous.
+    """The events as lines, without what may differ: the branch of a hybrid middleware where the view may be sync.
 
     A synchronous stream is sent chunk by chunk by one handler and collected first by the other. So the events of its
     iterator go to the end, after a check that no chunk was sent before it was made, and what the sends between saw of

@@ -6,6 +6,7 @@ their lists of events are compared. What may differ is what `drive.normalised` l
 ``EQUAL_EXAMPLES=10000`` is the long form; ``EQUAL_SEED`` starts elsewhere.
 """
 
+import gc
 import os
 import re
 from contextlib import nullcontext
@@ -42,6 +43,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """What both handlers leave to the collector is collected while its warnings are still expected."""
+    yield
+    gc.collect()
 
 
 # --- Strategies ------------------------------------------------------------------------------------------------------
