@@ -1,9 +1,9 @@
-"""Django's test clients, made to travel: every request becomes an ASGI scope and messages, and the answer is read off the wire.
+"""Django's test clients, made to travel: a request becomes an ASGI scope and messages, its answer is read off the wire.
 
-``Client`` and ``AsyncClient`` call ``django.test.client.ClientHandler`` and ``AsyncClientHandler``, which run a chain of their own.
-The two handlers here take their places. The application gets a scope and a body as from a server; the response that the test sees
-is built from ``http.response.start`` and ``http.response.body`` alone. Only the request object is handed over behind the wire,
-because tests look at ``response.wsgi_request``.
+``Client`` and ``AsyncClient`` call ``django.test.client.ClientHandler`` and ``AsyncClientHandler``, which run a chain
+of their own. The two handlers here take their places. The application gets a scope and a body as from a server; the
+response that the test sees is built from ``http.response.start`` and ``http.response.body`` alone. Only the request
+object is handed over behind the wire, because tests look at ``response.wsgi_request``.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class WireResponse(HttpResponse):
 
 
 def observed(handler_class):
-    """A child of the handler whose requests are known to the client, and free of CSRF checks where the client asks for it."""
+    """A child of the handler whose requests the client knows, free of CSRF checks where the client asks for it."""
 
     class Request(handler_class.request_class):
         def __init__(self, scope, body_file):

@@ -1,7 +1,7 @@
-"""Tests of Django that can't hold for any client that really calls an ASGI application, each with the assertion that says so.
+"""Django's tests that can't hold for any client that really calls an ASGI application, each with the assertion why.
 
-With Django's own handler they are run and must fail (a test that passes doesn't belong here); with another handler they are skipped,
-because which chain is built first is what differs. Either way the quoted text must be in the test's source.
+With Django's own handler they are run and must fail (a test that passes doesn't belong here); with another handler they
+are skipped, because which chain is built first is what differs. Either way the quoted text must be in their source.
 """
 
 import os
@@ -12,7 +12,7 @@ _ENVIRON = "self.assertEqual(self.signaled_environ, response.wsgi_request.enviro
 _UNREAD = 'self.assertEqual(self.signals, ["started"])'
 # Where Django's test client reads a stream of the other kind, and that this is the test's own line.
 _READ_HERE = "self.assertEqual(ctx.filename, __file__)"
-# The first log record of the synchronous chain: the asynchronous one, which Django's ASGI handler builds, logs its adapters.
+# The first log record of the synchronous chain: the asynchronous one, which ASGIHandler builds, logs its adapters.
 _FIRST_RECORD = "cm.records[0].getMessage()"
 
 EXCLUDED = {
@@ -27,6 +27,5 @@ EXCLUDED = {
 
 if os.geteuid() == 0:
     # Root may write into a directory of mode 0500; no handler is involved.
-    EXCLUDED["file_uploads.tests.DirectoryCreationTests.test_readonly_root"] = (
-        "with self.assertRaises(PermissionError):"
-    )
+    _DENIED = "with self.assertRaises(PermissionError):"
+    EXCLUDED["file_uploads.tests.DirectoryCreationTests.test_readonly_root"] = _DENIED

@@ -1,6 +1,6 @@
 """Run Django's own tests with an ASGI handler of choice in the place of Django's.
 
-    python tests/django_suite/run.py --handler django_asgi_deploy.handlers.asgi.ASGIHandler --tests-dir <sdist>/tests asgi handlers
+    python tests/django_suite/run.py --handler django.core.handlers.asgi.ASGIHandler --tests-dir <sdist>/tests asgi
 
 Everything after the known options goes to Django's ``runtests.py``.
 """
@@ -46,7 +46,7 @@ def count_calls(handler, calls):
 
 
 def exclude(excluded, strict, seen):
-    """Skip the excluded tests, or let them run and fail where that is to be shown; note whether the quotation is in their source."""
+    """Skip the excluded tests, or run them to see them fail; note whether the quotation is in their source."""
     original = unittest.TestCase.run
 
     def run(self, result=None):

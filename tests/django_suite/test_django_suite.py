@@ -1,6 +1,6 @@
 """Django's own tests of its handlers hold for the handler under test, and ran through it.
 
-The sdist of the installed Django comes from PyPI into ``.cache/`` once. Which handler: ``HANDLER_UNDER_TEST``, a dotted path.
+The sdist of the installed Django comes from PyPI into ``.cache/`` once. Which handler: ``HANDLER_UNDER_TEST``.
 """
 
 import json

@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import difflib
-import inspect
 import logging
 import re
 import warnings
@@ -13,7 +12,7 @@ from unittest import mock
 from django.db import connections
 from django.test import override_settings
 
-from tests.handlers.stacks import TRAIL, Event, LogHandler, Recorder, Site
+from tests.handlers.stacks import TRAIL, LogHandler, Recorder, Site
 
 CASE_SECONDS = 60  # a case that takes longer hangs
 
@@ -31,7 +30,7 @@ def run(handler_class, case):
     recorder = Recorder()
     site = Site(case, recorder)
     log_handler = LogHandler(recorder)
-    logger = logging.getLogger("django.request")
+    logger = logging.getLogger("django")  # django.request and django.security.*
     receivers = list(site.receivers())
     overridden = override_settings(
         ROOT_URLCONF=site.urls.__name__,
@@ -52,6 +51,8 @@ def run(handler_class, case):
             try:
                 handler = handler_class()
                 asyncio.run(_serve(handler, case, recorder))
+                if hasattr(handler, "close"):
+                    handler.close()
             finally:
                 logger.propagate = propagate
                 logger.removeHandler(log_handler)
@@ -63,15 +64,9 @@ def run(handler_class, case):
 
 
 async def _serve(handler, case, recorder):
-    try:
-        async with asyncio.timeout(CASE_SECONDS):
-            for request in case.requests:
-                await _serve_one(handler, request, recorder)
-    finally:
-        if hasattr(handler, "close"):
-            closing = handler.close()
-            if inspect.isawaitable(closing):
-                await closing
+    async with asyncio.timeout(CASE_SECONDS):
+        for request in case.requests:
+            await _serve_one(handler, request, recorder)
 
 
 async def _serve_one(handler, request, recorder):
@@ -153,7 +148,7 @@ def differences(case, expected, actual):
 
 
 def normalised(case, request, events):
-    """The events as lines, without what may differ: the branch of a hybrid middleware where the view may be synchronous.
+    """The events as lines, without what may differ: the branch of a hybrid middleware where the view may be sync.
 
     A synchronous stream is sent chunk by chunk by one handler and collected first by the other. So the events of its
     iterator go to the end, after a check that no chunk was sent before it was made, and what the sends between saw of
@@ -194,20 +189,27 @@ def line(event, free, classic):
         # The worker's first step may be another one, so which step first found the thread empty may differ.
         ambient = ambient[:4]
     instance = event.instance if classic else ""
+<<<<<<< HEAD
     return " | ".join(
         map(
             str,
             [event.name, event.nature, branch, thread, task, ",".join(event.trail), ambient, event.detail, instance],
         )
     )
+=======
+    columns = [event.name, event.nature, branch, thread, task, ",".join(event.trail), ambient, event.detail, instance]
+    return " | ".join(map(str, columns))
+
+
+SIGNAL = re.compile(r"(request_started|request_finished|got_request_exception) (\w+)")
+>>>>>>> handler-tests
 
 
 def in_order_of_kind(lines):
     """Synchronous and asynchronous receivers of one signal stand side by side; nobody promises which comes first."""
     ordered = list(lines)
     for index in range(1, len(ordered)):
-        before, here = (re.match(r"(request_started|request_finished|got_request_exception) (\w+)", text) for text in
-                        (ordered[index - 1], ordered[index]))  # fmt: skip
+        before, here = (SIGNAL.match(text) for text in ordered[index - 1 : index + 1])
         if before and here and before[1] == here[1] and before[2] > here[2]:
             ordered[index - 1 : index + 1] = ordered[index], ordered[index - 1]
     return ordered
@@ -232,7 +234,3 @@ def made_after_sent(events):
             if body.startswith(b"chunk ") and int(body[6:]) >= made:
                 wrong.append(f"sent before it was made: {body}")
     return wrong
-
-
-def readable(event: Event):
-    return line(event, False, True)

@@ -1,7 +1,7 @@
 """Middleware stacks and views made from small descriptions, each of whose steps writes down that it ran, and where.
 
-A description is plain data, so that Hypothesis can shrink it and print it. `build()` makes the classes and functions anew for each
-run, bound to one `Recorder`.
+A description is plain data, so that Hypothesis can shrink it and print it. `Site` makes the classes and functions anew
+for each run, bound to one `Recorder`.
 """
 
 import asyncio
@@ -103,7 +103,7 @@ class Case:
         return all(middleware.classic for middleware in self.middleware)
 
     def branch_may_differ(self, request):
-        """Whether the request may run in synchronous form: its view is synchronous, or it isn't sure which view it gets."""
+        """Whether the request may run in synchronous form: its view is synchronous, or which view it gets is open."""
         if request.target == 2 or any(middleware.reroute for middleware in self.middleware):
             return True
         return not self.views[request.target].is_async
@@ -218,6 +218,9 @@ class Recorder:
             )
         if leaves_trail:
             TRAIL.set((*trail, name))
+            ASGIREF_LOCAL.token = self.token
+            if thread_label == "worker":
+                THREAD_LOCAL.token = self.token
 
     def ambient(self, thread_label):
         """What Django and others keep in locals: language, URLconf, prefix, and one of our own of either kind."""
@@ -228,11 +231,9 @@ class Recorder:
             get_script_prefix(),
             getattr(ASGIREF_LOCAL, "token", None) is self.token,
         )
-        ASGIREF_LOCAL.token = self.token
         if thread_label == "worker":
             # A thread serves one request after another, under WSGI as in a pool: what an earlier one left is nothing.
             seen += (getattr(THREAD_LOCAL, "token", None) is self.token,)
-            THREAD_LOCAL.token = self.token
         return seen
 
 
@@ -615,7 +616,7 @@ def make_response(result, name, recorder):
             return HttpResponse(b"x" * (2**16 + 1))
         case "cookie":
             response = HttpResponse("cookie", headers={"X-Case": "kept"})
-            response.set_cookie("a", "b", max_age=3)
+            response.set_cookie("a", "b", httponly=True)
             return response
         case "own close":
             return Closing("closing")
@@ -731,7 +732,7 @@ class Site:
 
 
 class LogHandler(logging.Handler):
-    """Writes each record of django.request down as an event."""
+    """Writes each log record down as an event."""
 
     def __init__(self, recorder):
         super().__init__()
@@ -739,5 +740,5 @@ class LogHandler(logging.Handler):
 
     def emit(self, record):
         exception = record.exc_info and repr(record.exc_info[1])
-        detail = (record.levelname, record.getMessage(), getattr(record, "status_code", None), exception)
+        detail = (record.name, record.levelname, record.getMessage(), getattr(record, "status_code", None), exception)
         self.recorder.event("log", "loose", detail=detail, leaves_trail=False)
