@@ -1,0 +1,325 @@
+"""
+Every private or undocumented name of Django and asgiref that the handler touches.
+
+Each is driven by a contract test in tests/handlers/test_private.py. Where one is missing, ``available`` is False, and
+every request takes Django's own path. Level 1: it imports nothing of ours.
+"""
+
+import functools
+import inspect
+import io
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from contextvars import Context, ContextVar
+from typing import Any
+
+import asgiref.sync
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
+from django.core import signals
+from django.core.cache import BaseCache, caches, close_caches
+from django.core.files.base import ContentFile, File
+from django.core.handlers import asgi, base, exception
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.base import reset_urlconf
+from django.db import close_old_connections, connections, reset_queries
+from django.dispatch import Signal
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseNotModified, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import SimpleTemplateResponse
+from django.urls import base as urls_base
+from django.utils.deprecation import MiddlewareMixin
+
+missing: list[str] = []
+
+
+def _name(owner: Any, name: str, like: Callable[[Any], bool] = lambda value: True) -> Any:
+    """owner.name; if it isn't there, or isn't what it was, it is noted as missing."""
+    value = getattr(owner, name, None)
+    if value is None or not like(value):
+        missing.append(f"{getattr(owner, '__module__', '')}.{getattr(owner, '__qualname__', owner)}.{name}")
+    return value
+
+
+def _takes(*parameters: str) -> Callable[[Any], bool]:
+    return lambda value: callable(value) and tuple(inspect.signature(value).parameters)[: len(parameters)] == parameters
+
+
+def _is_context_variable(value: Any) -> bool:
+    return isinstance(value, ContextVar)
+
+
+# asgiref: the way of synchronous code to its thread, and back
+
+restore_context: Callable[[Context], None] = _name(asgiref.sync, "_restore_context", _takes("context"))
+thread_sensitive_context: ContextVar[Any] = _name(SyncToAsync, "thread_sensitive_context", _is_context_variable)
+context_to_thread_executor: Any = _name(SyncToAsync, "context_to_thread_executor", lambda d: hasattr(d, "__setitem__"))
+_name(SyncToAsync, "thread_handler", _takes("self", "loop", "exc_info", "task_context", "func"))
+_name(SyncToAsync, "threadlocal", lambda value: isinstance(value, threading.local))
+
+# AsyncToSync.executors is a Local; looking for its attribute in vain costs 3.5 microseconds, looking at the context
+# variable that it is made of 0.1.
+_executors_storage = getattr(getattr(getattr(AsyncToSync, "executors", None), "_storage", None), "_data", None)
+if not isinstance(_executors_storage, ContextVar):
+    _executors_storage = None
+    _name(AsyncToSync, "executors")
+
+
+def has_parent_thread() -> bool:
+    """Whether a synchronous thread waits above us, in async_to_sync(), to run our thread-sensitive code."""
+    if _executors_storage is not None and _executors_storage.get(None) is None:
+        return False
+    return bool(getattr(AsyncToSync.executors, "current", None))
+
+
+# One context for the process, never entered and never left, so that tasks which outlive their request keep a way to a
+# thread. asgiref looks up its executor once per thread-sensitive call.
+KEY = ThreadSensitiveContext()
+
+_bridge: Any = SyncToAsync(lambda: None)
+
+
+def send_thread_sensitive_code_to(executor: Executor) -> None:
+    """From now on ``executor`` gets the thread-sensitive calls of whoever has KEY in thread_sensitive_context."""
+    context_to_thread_executor[KEY] = executor
+
+
+def is_unused(context: Any) -> bool:
+    """Whether no thread belongs to this ThreadSensitiveContext yet."""
+    return context not in context_to_thread_executor
+
+
+def run_in_thread(loop: Any, exc_info: Any, task_context: list[Any], context: Context, call: Callable[[], Any]) -> Any:
+    """
+    For the thread: ``call`` in ``context``, so that async_to_sync() in it finds ``loop``.
+
+    The tasks that async_to_sync() starts for it are in ``task_context`` while they run.
+    """
+    return _bridge.thread_handler(loop, exc_info, task_context, context.run, _run_here, context, call)
+
+
+def _run_here(context: Context, call: Callable[[], Any]) -> Any:
+    restore_context(context)  # asgiref's Locals in it become this thread's
+    return call()
+
+
+def without_bridge(call: Callable[[], Any]) -> Callable[[], Any]:
+    """
+    What a call from SyncToAsync does, less the change of the thread's event loop.
+
+    For a call that can run in its caller's thread at once: inside it, async_to_sync() must not wait for the very loop
+    that it keeps waiting.
+    """
+    if isinstance(call, functools.partial) and getattr(call.func, "__name__", "") == "thread_handler":
+        _, _, _, func, *args = call.args
+        return functools.partial(func, *args)
+    return call
+
+
+# Django: handlers
+
+convert_exception_to_response = _name(exception, "convert_exception_to_response", _takes("get_response"))
+response_for_exception = _name(exception, "response_for_exception", _takes("request", "exc"))
+iscoroutinefunction: Callable[[Any], bool] = _name(base, "iscoroutinefunction")
+get_script_prefix: Callable[[Any], str] = _name(asgi, "get_script_prefix", _takes("scope"))
+for _method, _parameters in {
+    "load_middleware": ("self", "is_async"),
+    "adapt_method_mode": ("self", "is_async", "method", "method_is_async", "debug", "name"),
+    "get_response": ("self", "request"),
+    "get_response_async": ("self", "request"),
+    "_get_response": ("self", "request"),
+    "_get_response_async": ("self", "request"),
+    "resolve_request": ("self", "request"),
+    "handle": ("self", "scope", "receive", "send"),
+    "run_get_response": ("self", "request"),
+    "read_body": ("self", "receive"),
+    "create_request": ("self", "scope", "body_file"),
+    "send_response": ("self", "response", "send"),
+    "listen_for_disconnect": ("self", "receive"),
+    "chunk_bytes": ("data",),
+}.items():
+    _name(asgi.ASGIHandler, _method, _takes(*_parameters))
+
+# A method that a subclass overrides is there to be called: then the request takes Django's own path, which calls it.
+_LED_BY_US = (
+    *(
+        "get_response",
+        "get_response_async",
+        "_get_response",
+        "_get_response_async",
+        "run_get_response",
+        "send_response",
+    ),
+    *("check_response", "make_view_atomic", "process_exception_by_middleware", "listen_for_disconnect"),
+)
+
+
+def overridden(handler_class: type, ours: type) -> list[str]:
+    """The methods that a subclass of our handler has of its own and that our path would pass by."""
+    names = (*_LED_BY_US, "load_middleware", "adapt_method_mode", "resolve_request")
+    return [name for name in names if getattr(handler_class, name, None) is not getattr(ours, name, None)]
+
+
+def _is_djangos(function: Any, module: Any) -> bool:
+    return getattr(function, "__module__", None) == module.__name__ and getattr(function, "__wrapped__", None) is None
+
+
+_HANDLER = asgi.ASGIHandler  # somebody may put another one into its place later
+_HANDLERS_CALL = _HANDLER.__call__ if _is_djangos(_HANDLER.__call__, asgi) else None
+
+
+def is_patched() -> bool:
+    """Whether somebody (Sentry does) has put a __call__ of his own in front of Django's."""
+    return _HANDLER.__call__ is not _HANDLERS_CALL
+
+
+# Django: signals
+
+_LIVE_RECEIVERS = _name(Signal, "_live_receivers", _takes("self", "sender"))
+_name(signals.request_started, "receivers", lambda value: isinstance(value, list))
+_KNOWN_AT_START = {reset_queries, close_old_connections}
+_KNOWN_AT_END = {close_old_connections, close_caches, reset_urlconf}
+
+
+class KnownReceivers:
+    """Whether a signal's receivers are Django's own and nobody else's; quick to ask for each request."""
+
+    def __init__(self, signal: Signal, known: set[Any]) -> None:
+        self.signal: Any = signal
+        self.known = known
+        self.snapshot: list[Any] | None = None
+
+    def __call__(self) -> bool:
+        receivers = self.signal.receivers
+        if receivers == self.snapshot:
+            return True
+        return self.look_closer(receivers)
+
+    def look_closer(self, receivers: list[Any]) -> bool:
+        if Signal._live_receivers is not _LIVE_RECEIVERS:  # type: ignore[attr-defined]
+            return False  # somebody watches the receivers being called
+        receivers = list(receivers)
+        # The signal's own method, without its cache of senders: a receiver for one sender only makes a third list.
+        synchronous, asynchronous = self.signal._live_receivers(None)
+        if asynchronous or len(synchronous) != len(receivers) or set(synchronous) != self.known:
+            return False
+        self.snapshot = receivers
+        return True
+
+
+only_known_at_start = KnownReceivers(signals.request_started, _KNOWN_AT_START)
+only_known_at_end = KnownReceivers(signals.request_finished, _KNOWN_AT_END)
+
+
+def has_async_receivers(signal: Any, sender: Any) -> bool:
+    return bool(signal._live_receivers(sender)[1])
+
+
+def begin_request() -> None:
+    """What Django's own receivers of request_started do in a thread."""
+    reset_queries()
+    close_old_connections()
+
+
+def end_request() -> None:
+    """What Django's own receivers of request_finished do in a thread."""
+    close_old_connections()
+
+
+def caches_need_no_close() -> bool:
+    """Whether close_caches() would do nothing."""
+    return all(getattr(type(cache), "close", None) is BaseCache.close for cache in caches.all(initialized_only=True))
+
+
+def forget_urlconf() -> None:
+    urls_base.set_urlconf(None)
+
+
+def in_transaction() -> bool:
+    """Whether this thread has a transaction open that a later step may count on."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            return True
+        if connection.connection is not None and connection.autocommit != connection.settings_dict["AUTOCOMMIT"]:
+            return True
+    return False
+
+
+def close_connections() -> None:
+    connections.close_all()
+
+
+# Django: requests and responses
+
+_CONTENTS = {HttpResponse.content, HttpResponseNotModified.content, SimpleTemplateResponse.content}
+
+
+def finish_response_is_invisible(response: HttpResponseBase, request: HttpRequest) -> bool:
+    """Whether response.close() does no more than Django's own request_finished receivers and request.close()."""
+    closers = response._resource_closers  # type: ignore[attr-defined]
+    return (
+        type(response).close is HttpResponseBase.close
+        and "close" not in response.__dict__
+        and len(closers) == 1
+        and closers[0] == request.close
+        and type(request).close is ASGIRequest.close
+        and "_files" not in request.__dict__
+    )
+
+
+def close_response_quietly(response: HttpResponseBase, run_closers: bool) -> None:
+    """response.close() without its signal, whose receivers' work is done elsewhere."""
+    closers = response._resource_closers  # type: ignore[attr-defined]
+    for closer in closers if run_closers else ():
+        with suppress(Exception):  # as HttpResponseBase.close() does
+            closer()
+    closers.clear()
+    response.closed = True
+
+
+def has_plain_content(response: HttpResponseBase) -> bool:
+    """Whether reading response.content runs no code but Django's."""
+    return response.streaming or getattr(type(response), "content", None) in _CONTENTS
+
+
+def is_sync_stream(response: Any) -> bool:
+    """Whether a streaming response has a synchronous iterator, and isn't iterated in a way of its own."""
+    return not response.is_async and type(response).__aiter__ is StreamingHttpResponse.__aiter__
+
+
+def is_plain_file(response: Any) -> bool:
+    """Whether a FileResponse reads from a real file, which any thread can do."""
+    if (
+        type(response).__iter__ is not FileResponse.__iter__
+        or type(response).streaming_content is not _STREAMING_CONTENT
+    ):
+        return False
+    file = getattr(response, "file_to_stream", None)
+    for _ in range(3):  # django.core.files.File keeps the real one in .file
+        if type(file) in _FILE_TYPES:
+            return True
+        if type(file) not in _FILE_WRAPPERS:
+            return False
+        file = file.__dict__.get("file")
+    return False
+
+
+_FILE_TYPES = {io.BufferedReader, io.BufferedRandom, io.FileIO, io.BytesIO}
+_FILE_WRAPPERS = {File, ContentFile}
+_STREAMING_CONTENT = StreamingHttpResponse.streaming_content
+
+
+def _sets(method: Any, attribute: str) -> None:
+    """Note as missing an attribute that ``method`` doesn't set; looking at an instance would need settings."""
+    if attribute not in method.__code__.co_names:
+        missing.append(f"{method.__module__}.{method.__qualname__}: {attribute}")
+
+
+_sets(HttpResponseBase.__init__, "_resource_closers")
+_sets(HttpResponseBase.__init__, "_handler_class")
+_sets(StreamingHttpResponse._set_streaming_content, "_iterator")  # type: ignore[attr-defined]
+_sets(FileResponse._set_streaming_content, "file_to_stream")  # type: ignore[attr-defined]
+_name(MiddlewareMixin, "__acall__", _takes("self", "request"))
+
+available = not missing

@@ -1,0 +1,434 @@
+"""The private names of Django and asgiref still do what the handler counts on. A failure names what has changed."""
+
+import asyncio
+import contextvars
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from asgiref.local import Local
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, async_to_sync, sync_to_async
+from django.core import signals
+from django.core.cache import caches
+from django.core.files.base import ContentFile, File
+from django.core.handlers.asgi import ASGIHandler as DjangosHandler
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.base import BaseHandler
+from django.db import close_old_connections, connection
+from django.dispatch import Signal
+from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from django.urls import get_urlconf, set_urlconf
+from django.utils.deprecation import MiddlewareMixin
+
+from django_asgi_deploy.handlers import chains, private
+from django_asgi_deploy.handlers.affinity import Dispatcher
+from django_asgi_deploy.handlers.asgi import ASGIHandler
+from tests.handlers.client import get, run, site
+
+variable = contextvars.ContextVar("variable", default="unset")
+
+
+def request_for(scope=None):
+    return ASGIRequest({"type": "http", "method": "GET", "path": "/", "headers": [], **(scope or {})}, io.BytesIO())
+
+
+def test_every_name_is_there():
+    assert private.missing == []
+    assert private.available
+
+
+def test_without_a_name_every_request_takes_djangos_path(monkeypatch):
+    monkeypatch.setattr(private, "available", False)
+    monkeypatch.setattr(private, "missing", ["asgiref.sync.something"])
+
+    async def main():
+        assert not (await get(handler, "/")).text.startswith("django-")
+        assert "asgiref.sync.something" in handler.fallback_reasons[0]
+        assert handler.stats().threads == 0
+
+    from django.urls import path
+
+    with site([path("", lambda request: HttpResponse(threading.current_thread().name))]):
+        handler = ASGIHandler()
+        run(main, handler)
+
+
+# asgiref
+
+
+def test_restore_context_copies_variables_and_makes_locals_the_threads_own():
+    local = Local()
+    context = contextvars.copy_context()
+    context.run(variable.set, "set elsewhere")
+    context.run(setattr, local, "value", 1)
+
+    def in_another_thread():
+        def inside():
+            private.restore_context(context)
+            return local.value
+
+        return context.run(inside)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(in_another_thread).result() == 1
+    contextvars.copy_context().run(lambda: (private.restore_context(context), check()))
+
+
+def check():
+    assert variable.get() == "set elsewhere"
+
+
+def test_asgiref_asks_our_executor_for_whoever_has_the_key():
+    """SyncToAsync.thread_sensitive_context and .context_to_thread_executor; an asyncio future is passed on as it is."""
+    assert isinstance(private.context_to_thread_executor[private.KEY], Dispatcher)
+    seen = []
+
+    class Executor(ThreadPoolExecutor):
+        def submit(self, call, /, *args, **kwargs):
+            seen.append((call, args, kwargs))
+            future = asyncio.get_running_loop().create_future()
+            future.set_result("ours")
+            return future
+
+    async def main():
+        key = ThreadSensitiveContext()
+        private.context_to_thread_executor[key] = Executor()
+        token = private.thread_sensitive_context.set(key)
+        assert not private.is_unused(key)
+        assert private.is_unused(ThreadSensitiveContext())
+        assert await sync_to_async(lambda: "asgiref's")() == "ours"
+        private.thread_sensitive_context.reset(token)
+
+    asyncio.run(main())
+    ((call, args, kwargs),) = seen
+    assert (args, kwargs) == ((), {})
+    assert private.without_bridge(call)() == "asgiref's"  # a partial: loop, exc_info, task_context, func, child
+
+
+def test_a_call_without_its_bridge_leaves_the_threads_loop_alone():
+    calls = []
+
+    class Executor(ThreadPoolExecutor):
+        def submit(self, call, /, *args, **kwargs):
+            calls.append(call)
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(None)
+            return future
+
+    async def main():
+        key = ThreadSensitiveContext()
+        private.context_to_thread_executor[key] = Executor()
+        private.thread_sensitive_context.set(key)
+        await sync_to_async(lambda: SyncToAsync.threadlocal.main_event_loop)()
+
+    contextvars.copy_context().run(asyncio.run, main())
+    with ThreadPoolExecutor(1) as pool:
+
+        def in_thread():
+            SyncToAsync.threadlocal.main_event_loop = "the server's"
+            return private.without_bridge(calls[0])()
+
+        assert pool.submit(in_thread).result() == "the server's"
+
+
+def test_run_in_thread_gives_async_to_sync_its_loop_and_its_tasks():
+    """SyncToAsync.thread_handler, with the thread-local it sets and the list of tasks."""
+
+    async def inner():
+        return asyncio.get_running_loop(), list(tasks), asyncio.current_task()
+
+    async def main():
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        context.run(variable.set, "in the context")
+        call = lambda: (async_to_sync(inner)(), variable.get())  # noqa: E731
+        found, value = await loop.run_in_executor(
+            None, private.run_in_thread, loop, (None, None, None), tasks, context, call
+        )
+        assert found == (loop, [found[2]], found[2])
+        assert value == "in the context"
+        assert tasks == []
+
+    tasks = []
+    asyncio.run(main())
+
+
+def test_a_thread_that_waits_in_async_to_sync_is_noticed():
+    """AsyncToSync.executors is a Local made of one context variable."""
+
+    async def inside():
+        return private.has_parent_thread()
+
+    assert isinstance(private._executors_storage, contextvars.ContextVar)
+    assert not private.has_parent_thread()
+    assert not asyncio.run(inside())
+    assert async_to_sync(inside)()
+    assert not private.has_parent_thread()
+    assert getattr(AsyncToSync.executors, "current", None) is None
+
+
+# Django's handlers
+
+
+def test_a_patched_call_is_noticed(monkeypatch):
+    async def patched(self, scope, receive, send):
+        pass
+
+    assert not private.is_patched()
+    monkeypatch.setattr(DjangosHandler, "__call__", patched)
+    assert private.is_patched()
+
+
+def test_overridden_methods_are_named():
+    class Own(ASGIHandler):
+        def make_view_atomic(self, view):
+            return super().make_view_atomic(view)
+
+    assert private.overridden(ASGIHandler, ASGIHandler) == []
+    assert private.overridden(Own, ASGIHandler) == ["make_view_atomic"]
+
+
+class Noted(MiddlewareMixin):
+    def process_request(self, request):
+        request.noted = [*getattr(request, "noted", ()), "request"]
+
+    def process_response(self, request, response):
+        response["X-Noted"] = ",".join(request.noted)
+        return response
+
+
+def test_convert_exception_to_response_and_adapt_method_mode_lead_to_the_middleware():
+    """Its __wrapped__, load_middleware() calling adapt_method_mode() with it, and what it is given as get_response."""
+
+    class Handler(BaseHandler):
+        def adapt_method_mode(self, is_async, method, method_is_async=None, debug=False, name=None):
+            if is_async and method_is_async:
+                seen.append(method.__wrapped__)
+            return super().adapt_method_mode(is_async, method, method_is_async, debug, name)
+
+    seen = []
+    with site([], [f"{__name__}.Noted"]):
+        handler = Handler()
+        handler.load_middleware(is_async=True)
+    innermost, outermost = seen
+    assert innermost.__name__ == "_get_response_async"
+    assert type(outermost) is Noted
+    assert outermost.async_mode
+    assert outermost.get_response.__wrapped__ == handler._get_response_async
+
+
+def test_the_synchronous_handler_has_the_attributes_that_get_response_uses():
+    with site([], [f"{__name__}.Noted"]):
+        own, shared = chains.SyncHandler(lambda request, resolve: resolve(request)), ASGIHandler()
+        own.load_middleware(is_async=False)
+        request = request_for()
+        assert own.get_response(request)["X-Noted"] == "request"
+        assert vars(own).keys() == vars(shared._sync_handler).keys()
+        assert shared._sync_handler.get_response(request_for())["X-Noted"] == "request"
+
+
+def test_response_for_exception_makes_a_response_of_the_current_exception():
+    with site([]):
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError as error:
+            response = private.response_for_exception(request_for(), error)
+    assert response.status_code == 500
+
+
+# Django's signals
+
+
+def test_only_djangos_own_receivers_are_connected_and_any_other_is_noticed():
+    """Signal.receivers, and Signal._live_receivers()."""
+    assert private.only_known_at_start()
+    assert private.only_known_at_end()
+
+    def receiver(**kwargs):
+        pass
+
+    async def areceiver(**kwargs):
+        pass
+
+    class Sender:
+        pass
+
+    for signal, known in (
+        (signals.request_started, private.only_known_at_start),
+        (signals.request_finished, private.only_known_at_end),
+    ):
+        for other in (receiver, areceiver):
+            signal.connect(other)
+            assert not known()
+            assert private.has_async_receivers(signal, None) == (other is areceiver)
+            signal.disconnect(other)
+            assert known()
+        signal.connect(receiver, sender=Sender)
+        assert not known()
+        signal.disconnect(receiver, sender=Sender)
+        assert known()
+        signal.disconnect(close_old_connections)  # as django.test.client does
+        assert not known()
+        signal.connect(close_old_connections)
+        assert known()
+
+
+def test_somebody_who_watches_receivers_being_called_is_noticed(monkeypatch):
+    known = private.KnownReceivers(signals.request_started, private._KNOWN_AT_START)
+    original = Signal._live_receivers
+    monkeypatch.setattr(Signal, "_live_receivers", lambda self, sender: original(self, sender))
+    assert not known()
+
+
+def test_the_urlconf_is_forgotten():
+    set_urlconf("some.urls")
+    private.forget_urlconf()
+    assert get_urlconf() is None
+
+
+def test_caches_that_have_something_to_close_are_noticed():
+    assert private.caches_need_no_close()
+
+    class Closing:
+        def close(self, **kwargs):
+            pass
+
+    caches["default"]
+    assert private.caches_need_no_close()
+    saved = caches["default"]
+    caches["default"] = Closing()
+    assert not private.caches_need_no_close()
+    caches["default"] = saved
+
+
+def test_a_transaction_is_noticed():
+    """BaseDatabaseWrapper.in_atomic_block and .autocommit."""
+    from django.db import transaction
+
+    connection.ensure_connection()
+    assert not private.in_transaction()
+    with transaction.atomic():
+        assert private.in_transaction()
+    transaction.set_autocommit(False)
+    assert private.in_transaction()
+    transaction.set_autocommit(True)
+    assert not private.in_transaction()
+    private.close_connections()
+    assert connection.connection is None
+    assert not private.in_transaction()
+
+
+# Django's requests and responses
+
+
+def test_a_response_whose_end_nobody_can_see_is_told_from_one_with_more_to_do():
+    """HttpResponse._resource_closers, as get_response() leaves it, and HttpRequest._files."""
+
+    class Closing(HttpResponse):
+        def close(self):
+            super().close()
+
+    def answer(response=None):
+        request = request_for()
+        response = response or HttpResponse()
+        response._resource_closers.append(request.close)
+        return response, request
+
+    assert private.finish_response_is_invisible(*answer())
+    assert not private.finish_response_is_invisible(*answer(Closing()))
+    response, request = answer()
+    response._resource_closers.append(print)
+    assert not private.finish_response_is_invisible(response, request)
+    response, request = answer()
+    request._files = {}
+    assert not private.finish_response_is_invisible(response, request)
+    response, request = answer()
+    response.close = lambda: None
+    assert not private.finish_response_is_invisible(response, request)
+
+
+def test_a_response_closed_quietly_is_closed():
+    response, called = HttpResponse(), []
+    response._resource_closers += [lambda: called.append(1), lambda: 1 / 0, lambda: called.append(2)]
+    private.close_response_quietly(response, run_closers=True)
+    assert called == [1, 2]
+    assert response.closed
+    assert response._resource_closers == []
+
+
+def test_streams_are_told_apart():
+    class OwnWay(StreamingHttpResponse):
+        def __aiter__(self):
+            return super().__aiter__()
+
+    async def agen():
+        yield b""
+
+    assert private.is_sync_stream(StreamingHttpResponse([b""]))
+    assert not private.is_sync_stream(OwnWay([b""]))
+    assert not private.is_sync_stream(StreamingHttpResponse(agen()))
+
+
+def test_files_that_any_thread_can_read_are_told_from_others(tmp_path):
+    """FileResponse.file_to_stream, and django.core.files.File.file."""
+
+    class Remote(File):
+        pass
+
+    (tmp_path / "file").write_bytes(b"content")
+    with (tmp_path / "file").open("rb") as file:
+        assert private.is_plain_file(FileResponse(file))
+        assert private.is_plain_file(FileResponse(File(file)))
+        assert not private.is_plain_file(FileResponse(Remote(file)))
+        compressed = FileResponse(file)
+        compressed.streaming_content = iter([b"gz"])
+        assert not private.is_plain_file(compressed)
+    assert private.is_plain_file(FileResponse(io.BytesIO(b"content")))
+    assert private.is_plain_file(FileResponse(ContentFile(b"content")))
+    assert not private.is_plain_file(StreamingHttpResponse([b""]))
+
+
+def test_the_content_of_djangos_responses_is_plain():
+    class Own(HttpResponse):
+        @property
+        def content(self):
+            raise NotImplementedError
+
+        @content.setter
+        def content(self, value):
+            pass
+
+    assert private.has_plain_content(HttpResponse())
+    assert private.has_plain_content(StreamingHttpResponse())
+    assert not private.has_plain_content(Own())
+
+
+@pytest.mark.parametrize("path", sorted(chains.RULES))
+def test_middleware_known_to_need_no_thread_is_still_what_it_was(path):
+    """Exact class and hooks of its own module; a new hook here has to be looked at."""
+    from django.utils.module_loading import import_string
+
+    with site([]):
+        try:
+            middleware = import_string(path)
+        except ModuleNotFoundError:
+            pytest.skip("not in this Django")
+
+    async def get_response(request):
+        pass
+
+    with site([]):
+        instance = middleware(get_response)
+    assert chains.rule_for(instance) is chains.RULES[path]
+    assert chains.is_classic(instance)
+    assert {name for name in chains.HOOKS if hasattr(instance, name)} <= {
+        "process_request",
+        "process_response",
+        "process_view",
+    }
+
+    class Subclass(middleware):
+        pass
+
+    with site([]):
+        assert chains.rule_for(Subclass(get_response)) is chains.THREAD
