@@ -7,10 +7,11 @@ from typing import cast
 import django
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.asgi import ASGIHandler as DjangosHandler
 
 from django_asgi_deploy import conf, importer
-from django_asgi_deploy.layers.lifespan import lifespan
+from django_asgi_deploy.handlers.asgi import ASGIHandler
+from django_asgi_deploy.layers.lifespan import Lifespan
 from django_asgi_deploy.layers.static import through_finders
 from django_asgi_deploy.layers.websocket import deny
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
@@ -19,11 +20,13 @@ from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 class Application:
     """What ``get_asgi_application`` returns: an ASGI 3 callable for HTTP, WebSocket and lifespan.
 
-    ``asgi_deploy_settings`` (conf.Settings) marks it as ours and says what it was built from.
+    ``asgi_deploy_settings`` (conf.Settings) marks it as ours and says what it was built from; ``handler`` is the
+    request handler inside all layers.
     """
 
-    def __init__(self, settings: conf.Settings, **apps: ASGIApp) -> None:
+    def __init__(self, settings: conf.Settings, handler: DjangosHandler, **apps: ASGIApp) -> None:
         self.asgi_deploy_settings = settings
+        self.handler = handler
         self.apps = apps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,16 +48,24 @@ def get_asgi_application(settings_module: str | None = None) -> Application:
     return assemble(conf.load())
 
 
-def assemble(settings: conf.Settings, handler: ASGIApp | None = None) -> Application:
-    """The request handler (a new one if None is given) inside its layers."""
+def assemble(settings: conf.Settings, djangos: DjangosHandler | None = None) -> Application:
+    """The request handler inside its layers. ``djangos`` is used where HANDLER asks for Django's own."""
+    handler = _handler(settings, djangos)
     layers: list[tuple[Callable[[ASGIApp], ASGIApp], bool]] = [  # outermost first
         (through_finders, settings.static == "auto" and _finders_are_wanted()),
     ]
-    app = handler or cast(ASGIApp, ASGIHandler())
+    app = cast(ASGIApp, handler)
     for layer, is_wanted in reversed(layers):
         if is_wanted:
             app = layer(app)
-    return Application(settings, http=app, websocket=deny, lifespan=lifespan)
+    on_shutdown = handler.aclose if isinstance(handler, ASGIHandler) else None
+    return Application(settings, handler, http=app, websocket=deny, lifespan=Lifespan(on_shutdown))
+
+
+def _handler(settings: conf.Settings, djangos: DjangosHandler | None) -> DjangosHandler:
+    if settings.handler == "django":
+        return djangos or DjangosHandler()
+    return ASGIHandler(settings.threads, settings.thread_queue_timeout_seconds)
 
 
 def _finders_are_wanted() -> bool:

@@ -38,7 +38,18 @@ class Settings:
         "application",
         "Import string of the ASGI application, such as mysite.asgi:application; found by itself when not given.",
     )
-    handler: Literal["django"] = option("django", "application", "The request handler: Django's own.")
+    handler: Literal["pooled", "django"] = option(
+        "pooled",
+        "application",
+        "The request handler: pooled is ours, with a bounded pool of threads; django is Django's.",
+    )
+    threads: int = option(8, "application", "Threads of the pooled handler, for synchronous code.", minimum=1)
+    thread_queue_timeout_seconds: int | None = option(
+        None,
+        "application",
+        "Seconds that a request may wait for a thread of the pooled handler until it is answered with 503.",
+        minimum=1,
+    )
     static: Literal["auto", "off"] = option(
         "auto", "application", "Static files: auto serves them through the finders while DEBUG is on; off never does."
     )

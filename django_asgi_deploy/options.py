@@ -57,6 +57,10 @@ class Option:
         return "--" + self.name.replace("_", "-")
 
     @property
+    def is_number(self) -> bool:
+        return self.type in (int, int | None)
+
+    @property
     def is_list(self) -> bool:
         return typing.get_origin(self.type) is list
 
@@ -80,7 +84,7 @@ class Option:
         """The type in words, as messages and the reference use it."""
         if self.choices:
             return " or ".join(map(in_words, self.choices))
-        if self.type is int:
+        if self.is_number:
             return "a whole number" + ("" if self.minimum is None else f", at least {self.minimum}")
         if self.is_list:
             return f"a list of {self.items}"
@@ -97,7 +101,7 @@ class Option:
                 return json.loads(text)
             except ValueError as error:
                 raise ValueError(f"expected {self.expected}, written as JSON ({error})") from None
-        if self.type is int:
+        if self.is_number:
             try:
                 return int(text)
             except ValueError:
@@ -115,13 +119,15 @@ class Option:
     def _fits(self, value: Any) -> bool:
         if self.choices:
             return any(type(value) is type(choice) and value == choice for choice in self.choices)
-        if self.type is int:
+        if value is None:
+            return self.default is None
+        if self.is_number:
             return type(value) is int and (self.minimum is None or value >= self.minimum)
         if self.is_list:
             return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
         if self.is_dictionary:
             return isinstance(value, dict) and all(isinstance(key, str) for key in value)
-        return (isinstance(value, str) and value != "") or (value is None and self.default is None)
+        return isinstance(value, str) and value != ""
 
     def _checked(self, item: str) -> str:
         if self.check:

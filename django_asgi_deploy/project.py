@@ -18,9 +18,12 @@ from django_asgi_deploy import importer
 from django_asgi_deploy.asgi import assemble
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ApplicationError, ConfigurationError, ProjectError
+from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
 from django_asgi_deploy.importer import Found
 from django_asgi_deploy.types import ASGIApp
 
+# Options that only an application of ours obeys.
+OF_THE_APPLICATION = ("HANDLER", "THREADS", "THREAD_QUEUE_TIMEOUT_SECONDS", "STATIC")
 IMPORT_LINE = "from django_asgi_deploy.asgi import get_asgi_application"
 
 
@@ -32,6 +35,7 @@ class Project:
     found: Found  # where the application came from
     settings_module: Found
     is_ours: bool
+    handler: str  # in words
     notes: tuple[str, ...]
 
 
@@ -60,7 +64,7 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
         application, more = _adapted(_checked(importer.import_from_string(found.name, found.origin), found), settings)
         notes += more
     is_ours = _is_ours(application)
-    return Project(application, found, settings_module, is_ours, tuple(notes))
+    return Project(application, found, settings_module, is_ours, _handler_in_words(application), tuple(notes))
 
 
 def _require_allowed_hosts() -> None:
@@ -155,8 +159,11 @@ def _adapted(app: ASGIApp, settings: Settings) -> tuple[ASGIApp, list[str]]:
     if _is_ours(app):
         return app, []
     if type(app) is cast(object, ASGIHandler):
-        return assemble(settings, app), []
-    without_effect = [key for key in ("HANDLER", "STATIC") if settings.origins.get(key)]
+        notes = []
+        if settings.handler == "pooled":
+            notes = ["asgi.py makes Django's own application; served through our handler. To keep it: --handler django"]
+        return assemble(settings, cast(ASGIHandler, app)), notes
+    without_effect = [key for key in OF_THE_APPLICATION if key in settings.origins]
     if not without_effect:
         return app, []
     keys = ", ".join(without_effect)
@@ -165,6 +172,13 @@ def _adapted(app: ASGIApp, settings: Settings) -> tuple[ASGIApp, list[str]]:
 
 def _is_ours(app: object) -> bool:
     return hasattr(app, "asgi_deploy_settings")
+
+
+def _handler_in_words(app: ASGIApp) -> str:
+    handler = getattr(app, "handler", None)
+    if isinstance(handler, PooledHandler):
+        return f"pooled, {handler.threads} threads"
+    return "Django's own, a new thread for each request" if handler else "the application's own"
 
 
 def _other_default(found: Found, settings_module: Found) -> list[str]:

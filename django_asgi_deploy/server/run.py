@@ -64,7 +64,7 @@ def _banner(project: Project, config: uvicorn.Config, *, debug: bool) -> str:
     rows = [
         ("application", f"{project.found.name} ({project.found.origin})"),
         ("settings", f"{project.settings_module.name} ({project.settings_module.origin})"),
-        ("handler", "Django's own: a new thread for each request" if project.is_ours else "the application's own"),
+        ("handler", project.handler),
         ("server", f"{implementations(config)}; one worker, pid {os.getpid()}"),
     ]
     if debug:

@@ -1,6 +1,7 @@
 """One serving process: uvicorn's server, with an end that is certain and has a status."""
 
 import asyncio
+import atexit
 import logging
 import os
 import signal
@@ -90,6 +91,8 @@ class Worker(uvicorn.Server):
         if hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, self._time_is_up)
             signal.setitimer(signal.ITIMER_REAL, seconds)
+            # After this the interpreter takes the handler away, and the signal would kill.
+            atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 
     def _time_is_up(self, sig: int, frame: FrameType | None) -> None:
         logger.error("Code that is still running after the deadline is abandoned.")
