@@ -14,7 +14,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.management.base import SystemCheckError
 from django.urls import URLResolver, get_resolver
 
-from django_asgi_deploy import importer
+from django_asgi_deploy import database, importer
 from django_asgi_deploy.asgi import assemble
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ApplicationError, ConfigurationError, ProjectError
@@ -36,6 +36,7 @@ class Project:
     settings_module: Found
     is_ours: bool
     handler: str  # in words
+    databases: tuple[str, ...]  # one line each about connections
     notes: tuple[str, ...]
 
 
@@ -63,8 +64,15 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
         notes += _other_default(found, settings_module)
         application, more = _adapted(_checked(importer.import_from_string(found.name, found.origin), found), settings)
         notes += more
-    is_ours = _is_ours(application)
-    return Project(application, found, settings_module, is_ours, _handler_in_words(application), tuple(notes))
+    return Project(
+        application=application,
+        found=found,
+        settings_module=settings_module,
+        is_ours=_is_ours(application),
+        handler=_handler_in_words(application),
+        databases=_databases(application),
+        notes=tuple(notes),
+    )
 
 
 def _require_allowed_hosts() -> None:
@@ -179,6 +187,11 @@ def _handler_in_words(app: ASGIApp) -> str:
     if isinstance(handler, PooledHandler):
         return f"pooled, {handler.threads} threads"
     return "Django's own, a new thread for each request" if handler else "the application's own"
+
+
+def _databases(app: ASGIApp) -> tuple[str, ...]:
+    handler = getattr(app, "handler", None)
+    return tuple(database.advice(1, handler.threads)) if isinstance(handler, PooledHandler) else ()
 
 
 def _other_default(found: Found, settings_module: Found) -> list[str]:

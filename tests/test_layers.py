@@ -17,6 +17,7 @@ LEVELS = {
     "addresses": 0,
     "options": 0,
     "importer": 1,
+    "database": 1,
     "handlers.pool": 1,
     "handlers.private": 1,
     "handlers.watch": 1,

@@ -67,6 +67,7 @@ def _banner(project: Project, config: uvicorn.Config, *, debug: bool) -> str:
         ("handler", project.handler),
         ("server", f"{implementations(config)}; one worker, pid {os.getpid()}"),
     ]
+    rows += [("database", line) for line in project.databases]
     if debug:
         rows.append(("DEBUG", "is on: for development only"))
     rows += [("note", note) for note in project.notes]
