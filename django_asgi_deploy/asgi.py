@@ -1,8 +1,9 @@
 """The application: Django's handler inside the layers that the settings ask for."""
 
 import os
+import weakref
 from collections.abc import Callable
-from typing import cast
+from typing import ClassVar, cast
 
 import django
 from django.apps import apps
@@ -21,10 +22,13 @@ class Application:
     """What ``get_asgi_application`` returns: an ASGI 3 callable for HTTP, WebSocket and lifespan.
 
     ``asgi_deploy_settings`` (conf.Settings) marks it as ours and says what it was built from; ``handler`` is the
-    request handler inside all layers.
+    request handler inside all layers. ``made`` has all there are: one may be inside what ``asgi.py`` wraps around it.
     """
 
+    made: ClassVar["weakref.WeakSet[Application]"] = weakref.WeakSet()
+
     def __init__(self, settings: conf.Settings, handler: DjangosHandler, **apps: ASGIApp) -> None:
+        self.made.add(self)
         self.asgi_deploy_settings = settings
         self.handler = handler
         self.apps = apps
