@@ -523,7 +523,7 @@ def make_view(description, name, recorder):
                 request.session["visits"] = request.session.get("visits", 0) + 1
                 recorder.event(f"{name}.session", "sync", detail=request.session["visits"])
             case "user" if hasattr(request, "user"):
-                recorder.event(f"{name}.user", "sync", detail=repr(request.user))
+                recorder.event(f"{name}.user", "sync", detail=str(request.user))
             case _:
                 touch(request)
 
@@ -560,7 +560,7 @@ def make_view(description, name, recorder):
                 await request.session.aset("visits", await request.session.aget("visits", 0) + 1)
                 recorder.event(f"{name}.session", "async", detail=await request.session.aget("visits"))
             case "user" if hasattr(request, "user"):
-                recorder.event(f"{name}.user", "async", detail=repr(await request.auser()))
+                recorder.event(f"{name}.user", "async", detail=str(await request.auser()))
             case _:
                 touch(request)
 
