@@ -72,10 +72,10 @@ class Tree:
         if isinstance(pattern, LocalePrefixPattern):
             self.has_languages = True
         elif type(pattern) is RoutePattern:
-            self.has_languages |= not isinstance(pattern._route, str)
+            self.has_languages |= private.is_translated(pattern)
             self.is_static &= all(type(converter) in _CONVERTERS for converter in pattern.converters.values())
         elif type(pattern) is RegexPattern:
-            self.has_languages |= not isinstance(pattern._regex, str)
+            self.has_languages |= private.is_translated(pattern)
         else:
             self.is_static = False
 
