@@ -365,6 +365,18 @@ class SyncHandler(BaseHandler):
     def resolve_request(self, request: Any) -> Any:
         return self.resolve(request, super().resolve_request)
 
+    def make_view_atomic(self, view: Any) -> Any:
+        view = super().make_view_atomic(view)
+        if not private.iscoroutinefunction(view):
+            return view
+
+        # An asynchronous view gets here when middleware leads to another view than the path did. async_to_sync() would
+        # call it in this thread, where whatever it does before it returns a coroutine doesn't belong.
+        async def on_the_loop(request: Any, *args: Any, **kwargs: Any) -> Any:
+            return await view(request, *args, **kwargs)
+
+        return on_the_loop
+
     def check_response(self, response: Any, callback: Any, name: str | None = None) -> None:
         super().check_response(response, callback, name)
         render = getattr(response, "render", None)

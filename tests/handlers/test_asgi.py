@@ -540,8 +540,8 @@ def test_tasks_that_outlive_their_request_keep_working():
         await get(handler, "/sync")
         go[0].set()
         await asyncio.gather(*tasks)
-        assert results[0].startswith("django-")
         assert len(results) == 2
+        assert any(name.startswith("django-") for name in results)
 
     tasks, go = [], []
     with site([path("async", aview), path("sync", view)]):
@@ -1085,15 +1085,18 @@ def test_exceptions_that_are_no_errors_pass_through(error):
     def view(request):
         raise error
 
-    async def main():
-        task = asyncio.create_task(get(handler, "/"))
-        await asyncio.wait([task])
-        assert isinstance(task.exception(), error)
-        await idle(handler)
+    async def aview(request):
+        raise error
 
-    if error is KeyboardInterrupt:
-        pytest.skip("asyncio stops its loop for it, as it does under Django's handler")
-    with site([path("", view)]):
+    async def end():
+        await idle(handler)
+        await handler.aclose()
+
+    with site([path("sync", view), path("async", aview)]):
         handler = ASGIHandler(1)
-        with pytest.raises(error):
-            run(main, handler)
+        loop = asyncio.new_event_loop()
+        for where_to in ("/sync", "/async"):
+            with pytest.raises(error):
+                loop.run_until_complete(Client(handler, where_to).run())
+        loop.run_until_complete(end())
+        loop.close()
