@@ -4,6 +4,8 @@ The request handler: Django's own, with a shorter way through it.
 A request whose view is synchronous runs its middleware, its view and the end of the request in one go in a thread of a
 bounded pool. A request whose view is asynchronous stays on the event loop, and visits a thread for what needs one.
 Whatever isn't known to be safe takes Django's own path: the methods of Django's ASGIHandler, unchanged.
+
+Over 400 lines, because it is one class: a subclass of Django's is asked for, and its methods are the way of a request.
 """
 
 import asyncio
@@ -248,7 +250,7 @@ class ASGIHandler(asgi.ASGIHandler):
         return io.BytesIO(body)
 
     async def _serve(self, exchange: Exchange, send: Send) -> None:
-        kind, exchange.found = self._views.kind(_path_info(exchange.scope))
+        kind, exchange.found = self._views.kind(partial(_path_info, exchange.scope))
         sync_handler = None
         if kind is Kind.SYNC:
             sync_handler = self._sync_handler
@@ -323,7 +325,8 @@ class ASGIHandler(asgi.ASGIHandler):
                 owner.let_go()
         elif private.only_known_at_end() and private.finish_response_is_invisible(response, request):
             private.end_request()
-            private.close_caches()
+            if not private.caches_need_no_close():
+                private.close_caches()
             owner.let_go()
             exchange.done = True
 

@@ -287,6 +287,7 @@ def test_the_urlconf_is_forgotten():
 
 
 def test_caches_that_have_something_to_close_are_noticed():
+    assert isinstance(private._caches_storage, contextvars.ContextVar)
     assert private.caches_need_no_close()
 
     class Closing:
