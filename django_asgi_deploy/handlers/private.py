@@ -256,15 +256,20 @@ def end_request() -> None:
     close_old_connections()
 
 
-# As with AsyncToSync.executors: most requests have no cache, and to find that out by its attribute is dear.
-_caches_storage = getattr(getattr(getattr(caches, "_connections", None), "_storage", None), "_data", None)
-if not isinstance(_caches_storage, ContextVar):
-    _caches_storage = None
+def caches_storage() -> Any:
+    """
+    The context variable that the initialised caches are in, if it is still made that way.
+
+    As with AsyncToSync.executors: most requests have no cache, and to find that out by attribute is dear. It is looked
+    up each time, because a change of CACHES, as tests make them, replaces it.
+    """
+    return getattr(getattr(getattr(caches, "_connections", None), "_storage", None), "_data", None)
 
 
 def caches_need_no_close() -> bool:
     """Whether close_caches() would do nothing."""
-    if _caches_storage is not None and _caches_storage.get(None) is None:
+    storage = caches_storage()
+    if isinstance(storage, ContextVar) and storage.get(None) is None:
         return True
     return all(getattr(type(cache), "close", None) is BaseCache.close for cache in caches.all(initialized_only=True))
 
