@@ -4,6 +4,8 @@ The request handler: Django's own, with a shorter way through it.
 A request whose view is synchronous runs its middleware, its view and the end of the request in one go in a thread of a
 bounded pool. A request whose view is asynchronous stays on the event loop, and visits a thread for what needs one.
 Whatever isn't known to be safe takes Django's own path: the methods of Django's ASGIHandler, unchanged.
+
+Over 400 lines, because it is one class: a subclass of Django's is asked for, and its methods are the way of a request.
 """
 
 import asyncio
@@ -132,10 +134,8 @@ class ASGIHandler(asgi.ASGIHandler):
         super().load_middleware(is_async=is_async)
         if not self._leads or not is_async:
             return
-        hooks = self._view_middleware
-        if hooks:
-            self._view_middleware = [chains.ViewHooks(hooks).__call__]
-        group = chains.whole_group(self._middleware_chain)
+        private.replace_view_hooks(self, chains.ViewHooks)
+        group = chains.whole_group(private.middleware_chain(self))
         if group is not None:
             self._sync_handler = chains.SyncHandler(self._resolve)
             chains.share_middleware(group, self._sync_handler)
@@ -173,7 +173,7 @@ class ASGIHandler(asgi.ASGIHandler):
 
     # The way of a request
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if (
             scope["type"] == "http"
             and self._leads
@@ -185,7 +185,7 @@ class ASGIHandler(asgi.ASGIHandler):
         else:
             await super().__call__(scope, receive, send)  # which comes to handle(), too
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         context = private.thread_sensitive_context.get(None)
         if not self._leads or private.has_parent_thread():
             await super().handle(scope, receive, send)
@@ -196,7 +196,7 @@ class ASGIHandler(asgi.ASGIHandler):
         else:
             await super().handle(scope, receive, send)  # somebody outside has a thread for us
 
-    async def _follow(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _follow(self, scope: Any, receive: Any, send: Any) -> None:
         """A request made from within another one: both use one thread, or they could wait for each other."""
         owner = affinity.current.get(None)
         if owner is None or owner.loose or owner.loop is not asyncio.get_running_loop():
@@ -250,7 +250,7 @@ class ASGIHandler(asgi.ASGIHandler):
         return io.BytesIO(body)
 
     async def _serve(self, exchange: Exchange, send: Send) -> None:
-        kind, exchange.found = self._views.kind(_path_info(exchange.scope))
+        kind, exchange.found = self._views.kind(partial(_path_info, exchange.scope))
         sync_handler = None
         if kind is Kind.SYNC:
             sync_handler = self._sync_handler
@@ -308,6 +308,7 @@ class ASGIHandler(asgi.ASGIHandler):
                 private.begin_request()
             else:
                 signals.request_started.send(sender=type(self), scope=scope)
+        request: Any
         request, error_response = self.create_request(scope, exchange.body)
         if request is None:
             exchange.response = error_response
@@ -315,7 +316,7 @@ class ASGIHandler(asgi.ASGIHandler):
         exchange.request = request
         if exchange.found is not None:
             request._django_asgi_deploy_found = exchange.found
-        response = sync_handler.get_response(request)
+        response: Any = sync_handler.get_response(request)
         self._mark(response)
         exchange.response = response
         if response.streaming:
@@ -344,6 +345,7 @@ class ASGIHandler(asgi.ASGIHandler):
         else:
             await signals.request_started.asend(sender=type(self), scope=exchange.scope)
         exchange.served = True
+        request: Any
         request, error_response = self.create_request(exchange.scope, exchange.body)
         if request is None:
             exchange.response = error_response
@@ -362,7 +364,7 @@ class ASGIHandler(asgi.ASGIHandler):
 
     # The response
 
-    async def _send(self, exchange: Exchange, send: Send) -> None:
+    async def _send(self, exchange: Exchange, send: Any) -> None:
         response = exchange.response
         if response.streaming:
             response = Streamed(response, await self._parts(exchange))

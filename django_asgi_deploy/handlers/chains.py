@@ -6,6 +6,8 @@ A *classic* middleware is a MiddlewareMixin with process_request() and process_r
 __acall__() are the mixin's own. What the mixin does with the hooks is known, so it can be done here for several at
 once.
 Every other middleware is called as Django calls it.
+
+Over 400 lines: the rules for Django's own middleware, and the two chains that must give the same answers, side by side.
 """
 
 import threading
@@ -59,7 +61,7 @@ class Session(Rule):
 
     def response(self, middleware: Any, request: Any, response: Any) -> bool:
         # A session that isn't modified isn't saved.
-        session = getattr(request, "session", None)
+        session: Any = getattr(request, "session", None)
         return (
             type(session) is middleware.SessionStore
             and type(session).__module__ in self.ENGINES
@@ -103,7 +105,7 @@ class Messages(Rule):
         return import_string(settings.MESSAGE_STORAGE) in self.STORAGES
 
     def response(self, middleware: Any, request: Any, response: Any) -> bool:
-        messages = getattr(request, "_messages", None)
+        messages: Any = getattr(request, "_messages", None)
         return type(messages) in self.STORAGES and not messages.used and not messages.added_new
 
 
@@ -159,7 +161,7 @@ def is_classic(middleware: Any) -> bool:
     return (
         isinstance(middleware, MiddlewareMixin)
         and kind.__call__ is MiddlewareMixin.__call__
-        and kind.__acall__ is MiddlewareMixin.__acall__  # type: ignore[attr-defined]
+        and kind.__acall__ is MiddlewareMixin.__acall__
         and "__acall__" not in middleware.__dict__
         and not any(private.iscoroutinefunction(getattr(middleware, name, None)) for name in HOOKS)
     )
@@ -365,6 +367,18 @@ class SyncHandler(BaseHandler):
     def resolve_request(self, request: Any) -> Any:
         return self.resolve(request, super().resolve_request)
 
+    def make_view_atomic(self, view: Any) -> Any:
+        view = super().make_view_atomic(view)
+        if not private.iscoroutinefunction(view):
+            return view
+
+        # An asynchronous view gets here when middleware leads to another view than the path did. async_to_sync() would
+        # call it in this thread, where whatever it does before it returns a coroutine doesn't belong.
+        async def on_the_loop(request: Any, *args: Any, **kwargs: Any) -> Any:
+            return await view(request, *args, **kwargs)
+
+        return on_the_loop
+
     def check_response(self, response: Any, callback: Any, name: str | None = None) -> None:
         super().check_response(response, callback, name)
         render = getattr(response, "render", None)
@@ -380,17 +394,11 @@ def _render(response: Any, render: Callable[[], Any]) -> Any:
 
 def share_middleware(group: Group, handler: SyncHandler) -> None:
     """Give ``handler`` the same middleware instances; what their hooks are called by differs, not what they are."""
-    chain = private.convert_exception_to_response(handler._get_response)  # type: ignore[attr-defined]
+    chain = private.convert_exception_to_response(private.djangos_get_response(handler))
     middleware = [middleware for middleware, _ in group.layers]
     for instance in reversed(middleware):
         chain = classic_layer(instance, chain)
-    handler._view_middleware = [m.process_view for m in middleware if hasattr(m, "process_view")]  # type: ignore[attr-defined]
-    from_inside = middleware[::-1]
-    handler._template_response_middleware = [  # type: ignore[attr-defined]
-        m.process_template_response for m in from_inside if hasattr(m, "process_template_response")
-    ]
-    handler._exception_middleware = [m.process_exception for m in from_inside if hasattr(m, "process_exception")]  # type: ignore[attr-defined]
-    handler._middleware_chain = chain  # type: ignore[attr-defined]
+    private.set_chain(handler, chain, middleware)
 
 
 def classic_layer(middleware: Any, get_response: Hook) -> Hook:
@@ -444,13 +452,13 @@ def receivers_connected() -> Any:
     def watching_connect(
         self: Signal, receiver: Any, sender: Any = None, weak: bool = True, dispatch_uid: Any = None
     ) -> None:
-        before = len(self.receivers)  # type: ignore[attr-defined]
+        before = len(self.receivers)
         connect(self, receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
         # A receiver that was connected before stays the one that it was.
-        if threading.get_ident() == thread and len(self.receivers) > before:  # type: ignore[attr-defined]
+        if threading.get_ident() == thread and len(self.receivers) > before:
             connected.append((self, receiver, {"sender": sender, "dispatch_uid": dispatch_uid}))
 
-    Signal.connect = watching_connect  # type: ignore[method-assign, assignment]
+    Signal.connect = watching_connect  # type: ignore[method-assign]
     try:
         yield connected
     finally:

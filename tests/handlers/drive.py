@@ -227,20 +227,11 @@ def line(event, free, classic):
         # The worker's first step may be another one, so which step first found the thread empty may differ.
         ambient = ambient[:4]
     instance = event.instance if classic else ""
-<<<<<<< HEAD
-    return " | ".join(
-        map(
-            str,
-            [event.name, event.nature, branch, thread, task, ",".join(event.trail), ambient, event.detail, instance],
-        )
-    )
-=======
     columns = [event.name, event.nature, branch, thread, task, ",".join(event.trail), ambient, event.detail, instance]
     return " | ".join(map(str, columns))
 
 
 SIGNAL = re.compile(r"(request_started|request_finished|got_request_exception) (\w+)")
->>>>>>> handler-tests
 
 
 def in_order_of_kind(lines):

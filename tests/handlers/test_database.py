@@ -17,7 +17,7 @@ from django.urls import path
 from django.utils.deprecation import MiddlewareMixin
 
 from django_asgi_deploy.handlers.asgi import ASGIHandler
-from tests.handlers.client import Client, get, run, site
+from tests.handlers.client import Client, get, idle, run, site
 from tests.postgres import PROGRAMS, run_postgres
 
 pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="needs PostgreSQL's programs")
@@ -249,7 +249,7 @@ def test_an_open_transaction_keeps_its_thread_while_an_asynchronous_stream_runs(
         others = [asyncio.create_task(get(handler, "/other")) for _ in range(5)]
         assert (await get(handler, "/")).text == "True True True "
         await asyncio.gather(*others)
-        assert handler.stats().busy == 0
+        await idle(handler)
 
     entered = []
     with database(postgres), site([path("", view), path("other", one_query)]):

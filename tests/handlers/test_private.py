@@ -18,6 +18,7 @@ from django.core.handlers.base import BaseHandler
 from django.db import close_old_connections, connection
 from django.dispatch import Signal
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from django.test import override_settings
 from django.urls import get_urlconf, set_urlconf
 from django.utils.deprecation import MiddlewareMixin
 
@@ -287,6 +288,7 @@ def test_the_urlconf_is_forgotten():
 
 
 def test_caches_that_have_something_to_close_are_noticed():
+    assert isinstance(private.caches_storage(), contextvars.ContextVar)
     assert private.caches_need_no_close()
 
     class Closing:
@@ -299,6 +301,10 @@ def test_caches_that_have_something_to_close_are_noticed():
     caches["default"] = Closing()
     assert not private.caches_need_no_close()
     caches["default"] = saved
+    with override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}):
+        assert private.caches_need_no_close()
+        caches["default"] = Closing()
+        assert not private.caches_need_no_close()
 
 
 def test_a_transaction_is_noticed():
