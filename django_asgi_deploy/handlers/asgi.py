@@ -24,35 +24,18 @@ from django.core.handlers import asgi
 from django.http import FileResponse
 from django.urls import set_script_prefix
 
-from django_asgi_deploy.types import Message, Receive, Scope, Send
-
-from . import affinity, chains, private
-from .affinity import RequestThread
-from .pool import PoolClosed, PoolStats, QueueTimeout, ThreadPool
-from .views import Found, Kind, Views
-from .watch import Watch, Watcher
+from django_asgi_deploy.handlers import affinity, chains, private
+from django_asgi_deploy.handlers.affinity import RequestThread
+from django_asgi_deploy.handlers.exchange import Exchange, Label, Streamed, path_info, replayed
+from django_asgi_deploy.handlers.pool import PoolClosed, PoolStats, QueueTimeout, ThreadPool
+from django_asgi_deploy.handlers.views import Found, Kind, Views
+from django_asgi_deploy.handlers.watch import Watcher
+from django_asgi_deploy.types import Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
 THREADS = 8
 FILE_THREADS = 2
-
-
-class Exchange:
-    """One request on its way, and what is known of it so far."""
-
-    __slots__ = ("body", "done", "found", "owner", "request", "response", "scope", "served", "watch")
-
-    def __init__(self, scope: Scope, body: Any, owner: RequestThread, watch: Watch) -> None:
-        self.scope = scope
-        self.body = body
-        self.owner = owner
-        self.watch = watch
-        self.found: Found | None = None
-        self.request: Any = None
-        self.response: Any = None
-        self.served = False  # request_started was sent, or stands as sent
-        self.done = False  # request_finished stands as sent
 
 
 class ASGIHandler(asgi.ASGIHandler):
@@ -246,11 +229,11 @@ class ASGIHandler(asgi.ASGIHandler):
             raise RequestAborted
         body = message.get("body", b"")
         if message.get("more_body", False) or len(body) > settings.FILE_UPLOAD_MAX_MEMORY_SIZE:
-            return await self.read_body(_again(message, receive))
+            return await self.read_body(replayed(message, receive))
         return io.BytesIO(body)
 
     async def _serve(self, exchange: Exchange, send: Send) -> None:
-        kind, exchange.found = self._views.kind(partial(_path_info, exchange.scope))
+        kind, exchange.found = self._views.kind(partial(path_info, exchange.scope))
         sync_handler = None
         if kind is Kind.SYNC:
             sync_handler = self._sync_handler
@@ -441,49 +424,3 @@ class ASGIHandler(asgi.ASGIHandler):
         exchange.watch.stop()
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": text})
-
-
-class Label:
-    """A request's name in the log, made when it is needed."""
-
-    __slots__ = ("scope",)
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
-
-    def __str__(self) -> str:
-        return f"{self.scope.get('method', '?')} {self.scope.get('path', '?')}"
-
-
-def _again(message: Message, receive: Receive) -> Receive:
-    """``receive``, beginning with a message that was taken from it."""
-    first: list[Message] = [message]
-
-    async def receive_again() -> Message:
-        return first.pop() if first else await receive()
-
-    return receive_again
-
-
-def _path_info(scope: Scope) -> str:
-    """The request's path_info, as far as it can be known before there is a request."""
-    path: str = scope["path"]
-    prefix = private.get_script_prefix(scope).rstrip("/")
-    if prefix and (path == prefix or path.startswith(prefix + "/")):
-        return path[len(prefix) :]
-    return path
-
-
-class Streamed:
-    """A streaming response for send_response(), with its parts."""
-
-    streaming = True
-
-    def __init__(self, response: Any, parts: Any) -> None:
-        self.items = response.items
-        self.cookies = response.cookies
-        self.status_code = response.status_code
-        self.parts = parts
-
-    def __aiter__(self) -> Any:
-        return self.parts

@@ -17,7 +17,7 @@ from django.urls.exceptions import Resolver404
 from django.urls.resolvers import LocalePrefixPattern, RegexPattern, ResolverMatch, RoutePattern
 from django.utils import translation
 
-from . import private
+from django_asgi_deploy.handlers import private
 
 logger = logging.getLogger(__name__)
 

@@ -84,7 +84,10 @@ def problems(settings: ServerSettings) -> list[str]:
             found.append(f"{where}: uvicorn {uvicorn.__version__} has no such option{hint}")
         elif not _fits(settings.uvicorn[name], name):
             found.append(f"{where} = {settings.uvicorn[name]!r}: expected {inspect.formatannotation(_hint(name))}.")
-    choices: dict[str, list[str]] = {"LOOP": [name for name in LOOP_FACTORIES if name != "none"], "HTTP": [*HTTP_PROTOCOLS]}
+    choices: dict[str, list[str]] = {
+        "LOOP": [name for name in LOOP_FACTORIES if name != "none"],
+        "HTTP": [*HTTP_PROTOCOLS],
+    }
     for key, names in choices.items():
         value = getattr(settings, key.lower())
         if value not in names and ":" not in value:

@@ -19,14 +19,18 @@ from django.utils.deprecation import MiddlewareMixin
 from django_asgi_deploy.handlers.asgi import ASGIHandler
 from tests.handlers.client import Client, get, idle, run, site
 from tests.postgres import PROGRAMS, run_postgres
+from tests.programs import missing, require_package
 
-pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="needs PostgreSQL's programs")
+pytestmark = pytest.mark.real
 TENANTS = ("red", "blue")
 local = threading.local()
 
 
 @pytest.fixture(scope="module")
 def postgres():
+    require_package("psycopg")
+    if PROGRAMS is None:
+        missing("program initdb (PostgreSQL)")
     with run_postgres() as server:
         yield server
 

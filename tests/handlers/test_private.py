@@ -22,7 +22,7 @@ from django.test import override_settings
 from django.urls import get_urlconf, set_urlconf
 from django.utils.deprecation import MiddlewareMixin
 
-from django_asgi_deploy.handlers import chains, private
+from django_asgi_deploy.handlers import chains, private, rules
 from django_asgi_deploy.handlers.affinity import Dispatcher
 from django_asgi_deploy.handlers.asgi import ASGIHandler
 from tests.handlers.client import get, run, site
@@ -409,7 +409,7 @@ def test_the_content_of_djangos_responses_is_plain():
     assert not private.has_plain_content(Own())
 
 
-@pytest.mark.parametrize("path", sorted(chains.RULES))
+@pytest.mark.parametrize("path", sorted(rules.RULES))
 def test_middleware_known_to_need_no_thread_is_still_what_it_was(path):
     """Exact class and hooks of its own module; a new hook here has to be looked at."""
     from django.utils.module_loading import import_string
@@ -425,9 +425,9 @@ def test_middleware_known_to_need_no_thread_is_still_what_it_was(path):
 
     with site([]):
         instance = middleware(get_response)
-    assert chains.rule_for(instance) is chains.RULES[path]
+    assert rules.rule_for(instance) is rules.RULES[path]
     assert chains.is_classic(instance)
-    assert {name for name in chains.HOOKS if hasattr(instance, name)} <= {
+    assert {name for name in rules.HOOKS if hasattr(instance, name)} <= {
         "process_request",
         "process_response",
         "process_view",
@@ -437,4 +437,4 @@ def test_middleware_known_to_need_no_thread_is_still_what_it_was(path):
         pass
 
     with site([]):
-        assert chains.rule_for(Subclass(get_response)) is chains.THREAD
+        assert rules.rule_for(Subclass(get_response)) is rules.THREAD

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.handlers.under_test import DJANGOS_OWN, HANDLER_UNDER_TEST
+from tests.programs import missing
+
+pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUN_SECONDS = 120
@@ -30,7 +33,7 @@ def installed(*modules):
 def compare(name, *modules):
     """Serve the third party's site with both handlers; return what Django's was seen to do, after comparing."""
     if not installed(*modules):
-        pytest.skip(f"{name}: {', '.join(modules)} is not installed (tests/requirements-thirdparty.txt)")
+        missing(f"{', '.join(modules)} for {name} (tests/requirements-thirdparty.txt)")
     expected, actual = (serve(name, handler) for handler in (DJANGOS_OWN, HANDLER_UNDER_TEST))
     actual.pop("reasons"), expected.pop("reasons")
     assert actual["answers"] == expected["answers"]
