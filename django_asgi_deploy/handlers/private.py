@@ -125,8 +125,9 @@ convert_exception_to_response = _name(exception, "convert_exception_to_response"
 response_for_exception = _name(exception, "response_for_exception", _takes("request", "exc"))
 iscoroutinefunction: Callable[[Any], bool] = _name(base, "iscoroutinefunction")
 get_script_prefix: Callable[[Any], str] = _name(asgi, "get_script_prefix", _takes("scope"))
+# Called with its one argument by name, so that one which somebody (Sentry does) has put in its place will do.
+_name(asgi.ASGIHandler, "load_middleware", callable)
 for _method, _parameters in {
-    "load_middleware": ("self", "is_async"),
     "adapt_method_mode": ("self", "is_async", "method", "method_is_async", "debug", "name"),
     "get_response": ("self", "request"),
     "get_response_async": ("self", "request"),
