@@ -27,7 +27,8 @@ class ConfigurationError(ASGIDeployError):
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
-        super().__init__("\n".join(problems))
+        several = [f"{len(problems)} problems in the configuration:", *(f"  - {each}" for each in problems)]
+        super().__init__(problems[0] if len(problems) == 1 else "\n".join(several))
 
 
 class ApplicationError(ASGIDeployError):
@@ -55,14 +56,22 @@ class ProjectError(ASGIDeployError):
         return cls(f"{what_failed}\n\n{''.join(frames.format())}{reason}".rstrip())
 
 
+_FOREIGN = (
+    os.path.dirname(__file__) + os.sep,
+    *(sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "purelib", "platlib")),
+    "<",  # frozen, or made from a string
+)
+
+
+def is_users(filename: str) -> bool:
+    """Whether the user wrote this file: not Python's, not installed, not ours."""
+    return not filename.startswith(_FOREIGN)
+
+
 def _frames_of_the_user(tb: TracebackType | None) -> list[traceback.FrameSummary]:
-    """What the user wrote, and the place that raised: Python, Django and we ourselves are noise on the way."""
+    """What the user wrote, and behind it the place that raised; the rest is noise on the way."""
     frames = [frame for frame in traceback.extract_tb(tb) if not frame.filename.startswith("<frozen ")]
-    own = os.path.dirname(__file__)
-    while frames and frames[0].filename.startswith(own):
-        del frames[0]
-    noise = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
-    users = [frame for frame in frames if not frame.filename.startswith((own, *noise))]
-    if frames and users and users[-1] is not frames[-1]:
+    users = [frame for frame in frames if is_users(frame.filename)]
+    if users and users[-1] is not frames[-1]:
         users.append(frames[-1])
     return users

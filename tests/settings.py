@@ -1,12 +1,15 @@
 """For tests that need Django in their own process."""
 
+import atexit
+import shutil
 import tempfile
 
-_folder = tempfile.TemporaryDirectory(prefix="django-asgi-deploy-")
+_folder = tempfile.mkdtemp(prefix="django-asgi-deploy-")
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
 SECRET_KEY = "test"
 INSTALLED_APPS = ["django_asgi_deploy"]
 ALLOWED_HOSTS = ["*"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{_folder.name}/db.sqlite3"}}
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{_folder}/db.sqlite3"}}
 ROOT_URLCONF = "tests.urls"
 USE_TZ = True

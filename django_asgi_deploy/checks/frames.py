@@ -3,15 +3,12 @@
 import asyncio
 import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-_OWN = str(Path(__file__).parent.parent)
-_NOISE = (_OWN, *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")), "<")
+from django_asgi_deploy.exceptions import is_users
 
 
 class Place(NamedTuple):
@@ -23,11 +20,6 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}, in {self.function}"
-
-
-def is_users(filename: str) -> bool:
-    """Whether the user wrote this file: not Python's, not installed, not ours."""
-    return not filename.startswith(_NOISE)
 
 
 def place_of(frames: Iterable[FrameType]) -> Place | None:

@@ -22,7 +22,8 @@ from django.core import signals
 from django.core.handlers.base import BaseHandler
 from django.http.response import HttpResponseBase
 
-from django_asgi_deploy.checks.frames import Place, is_users, outwards, place_of
+from django_asgi_deploy.checks.frames import Place, outwards, place_of
+from django_asgi_deploy.exceptions import is_users
 from django_asgi_deploy.handlers.asgi import ASGIHandler
 from django_asgi_deploy.handlers.chains import Group, ViewHooks
 from django_asgi_deploy.handlers.pool import Lease, ThreadPool

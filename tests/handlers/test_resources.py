@@ -61,10 +61,12 @@ def run_server(tmp_path):
         listener.listen(2048)
         port = listener.getsockname()[1]
         command = [sys.executable, "-m", "uvicorn", "tests.handlers.resource_site:app", "--fd", str(listener.fileno())]
+        # Development mode and coverage keep what is measured here.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHONDEV", "COV"))}
         process = subprocess.Popen(
             [*command, "--log-level", "warning", "--no-access-log"],
             cwd=ROOT,
-            env={**os.environ, "RESOURCE_FILE": str(file)},
+            env={**environment, "RESOURCE_FILE": str(file)},
             pass_fds=[listener.fileno()],
         )
     try:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_asgi_deploy import conf, project
 from django_asgi_deploy.checks import databases, report, run, text
-from django_asgi_deploy.exceptions import ASGIDeployError, ConfigurationError
+from django_asgi_deploy.exceptions import ASGIDeployError
 from django_asgi_deploy.server import config
 
 FOUND, COULD_NOT_CHECK = 1, 2
@@ -56,10 +56,6 @@ class Command(BaseCommand):
             # What the project prints must not get between the lines of a report that a program reads.
             with contextlib.redirect_stdout(sys.stderr):
                 found = self._check(options)
-        except ConfigurationError as error:
-            problems = error.problems
-            head = f"{len(problems)} problems in the configuration:\n  - " if len(problems) > 1 else ""
-            raise CommandError(head + "\n  - ".join(problems), returncode=COULD_NOT_CHECK) from error
         except (ASGIDeployError, ImproperlyConfigured) as error:
             raise CommandError(str(error), returncode=COULD_NOT_CHECK) from error
         if options["format"] == "json":

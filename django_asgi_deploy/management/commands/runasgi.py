@@ -6,7 +6,7 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_asgi_deploy import conf, project
-from django_asgi_deploy.exceptions import ASGIDeployError, ConfigurationError
+from django_asgi_deploy.exceptions import ASGIDeployError
 from django_asgi_deploy.options import Option
 from django_asgi_deploy.server import config, run
 
@@ -39,8 +39,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             self._run(options)
-        except ConfigurationError as error:
-            raise CommandError(_as_list(error.problems), returncode=error.status) from error
         except ASGIDeployError as error:
             raise CommandError(str(error), returncode=error.status) from error
 
@@ -87,9 +85,3 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     if options["addrport"]:
         given["BIND"] = [*given.get("BIND", []), options["addrport"]]
     return given
-
-
-def _as_list(problems: list[str]) -> str:
-    if len(problems) == 1:
-        return problems[0]
-    return "\n".join([f"{len(problems)} problems in the configuration:", *(f"  - {each}" for each in problems)])
