@@ -16,6 +16,8 @@ LEVELS = {
     "shutdown": 0,
     "addresses": 0,
     "options": 0,
+    "origins": 0,
+    "prefixes": 0,
     "importer": 1,
     "database": 1,
     "handlers.pool": 1,
@@ -25,7 +27,11 @@ LEVELS = {
     "handlers.chains": 2,
     "handlers.affinity": 2,
     "handlers.asgi": 3,
+    "applications": 2,
     "layers.lifespan": 1,
+    "layers.forward": 1,
+    "layers.mount": 2,
+    "layers.wrap": 1,
     "layers.static": 1,
     "layers.websocket": 1,
     "conf": 2,
@@ -42,7 +48,7 @@ LEVELS = {
     "__main__": 8,
 }
 WITHOUT_DJANGO = re.compile(
-    r"exceptions|types|shutdown|addresses|layers\.(wrap|mount|limits)|server\.(systemd|sockets|owner)"
+    r"exceptions|types|shutdown|addresses|origins|prefixes|layers\.(wrap|mount|forward|websocket|limits)|server\.(systemd|sockets|owner)"
 )
 
 
