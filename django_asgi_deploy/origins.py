@@ -17,6 +17,8 @@ class Origin:
     @classmethod
     def parse(cls, text: str) -> "Origin | None":
         """None if the text is no origin with a host: ``null``, or nonsense."""
+        if not re.fullmatch(r"[!-~]+", text):  # urlsplit() would take some of the others out
+            return None
         try:
             parts = urlsplit(text)
             port = parts.port

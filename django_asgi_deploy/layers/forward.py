@@ -117,8 +117,11 @@ async def lifespan_of(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     try:
         if problem := await forwarded.start():
             raise RuntimeError(f"The application failed to start: {problem}")
-        yield forwarded.state
-        if problem := await forwarded.stop():
+        try:
+            yield forwarded.state
+        finally:
+            problem = await forwarded.stop()
+        if problem:
             raise RuntimeError(f"The application failed to stop: {problem}")
     finally:
         forwarded.cancel()

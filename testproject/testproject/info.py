@@ -59,6 +59,7 @@ def server_name(request):
 
 def handler_name(request):
     """The class that hands the request to Django's middleware: what is inside the layers around it."""
-    application = sys.modules["testproject.asgi" if is_asgi(request) else "testproject.wsgi"].application
+    module = sys.modules.get("testproject.asgi" if is_asgi(request) else "testproject.wsgi")
+    application = getattr(module, "application", None)
     handler = getattr(application, "handler", application)
     return f"{type(handler).__module__}.{type(handler).__qualname__}"

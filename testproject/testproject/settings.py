@@ -1,5 +1,5 @@
 """
-Settings of the example site: what ``django-admin startproject`` writes, plus the two lines that are ours.
+Settings of the example site: what ``django-admin startproject`` writes, plus the lines that are ours.
 
 It runs as it is. These environment variables change it:
 
