@@ -43,12 +43,16 @@ LEVELS = {
     "server.config": 3,
     "server.worker": 4,
     "server.run": 7,
+    "deployment.convert": 0,
+    "deployment.render": 5,
+    "deployment.asgi_module": 6,
     "apps": 7,
     "management.commands.runasgi": 8,
+    "management.commands.makeasgi": 8,
     "__main__": 8,
 }
 WITHOUT_DJANGO = re.compile(
-    r"exceptions|types|shutdown|addresses|origins|prefixes|layers\.(wrap|mount|forward|websocket|limits)|server\.(systemd|sockets|owner)"
+    r"exceptions|types|shutdown|addresses|origins|prefixes|layers\.(wrap|mount|forward|websocket|limits)|deployment\.convert|server\.(systemd|sockets|owner)"
 )
 
 
