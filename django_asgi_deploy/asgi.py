@@ -18,7 +18,7 @@ from django_asgi_deploy.exceptions import ConfigurationError, ProjectError
 from django_asgi_deploy.handlers.asgi import ASGIHandler
 from django_asgi_deploy.layers.lifespan import Lifespan
 from django_asgi_deploy.layers.mount import Mount
-from django_asgi_deploy.layers.static import through_finders
+from django_asgi_deploy.layers.static import ThroughFinders
 from django_asgi_deploy.layers.websocket import OriginCheck, deny
 from django_asgi_deploy.layers.wrap import Middleware
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
@@ -76,7 +76,7 @@ def assemble(settings: conf.Settings, djangos: DjangosHandler | None = None) -> 
     layers: list[tuple[str, Layer, bool]] = [  # by type of scope; outermost first
         *(("*", layer, True) for layer in _middleware(settings)),
         ("*", partial(Mount, _mounts(settings)), bool(settings.mounts)),
-        ("http", through_finders, settings.static == "auto" and _finders_are_wanted()),
+        ("http", ThroughFinders, settings.static == "auto" and _finders_are_wanted()),
         ("websocket", _origin_check(settings), settings.websocket is not None),
     ]
     apps = _layered(innermost, [(kind, layer) for kind, layer, is_wanted in layers if is_wanted])
