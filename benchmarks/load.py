@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
@@ -100,9 +101,10 @@ def measure(server: Server, workload: Workload, conditions: Conditions, seconds:
 
 
 def _measured(started: Running, workload: Workload, seconds: float, core: int) -> dict[str, Any]:
-    before = started.usage().cpu_seconds
+    before, beginning = started.usage().cpu_seconds, time.monotonic()
     found = outcome(wrk(started.port, workload.path, CONNECTIONS, seconds, core), seconds)
     cpu = started.usage().cpu_seconds - before
+    found["core_share"] = round(cpu / (time.monotonic() - beginning), 2)
     # Noise from other processes stretches the seconds, not the processor time.
     found["cpu_us"] = round(cpu / found["requests"] * 1e6, 1) if found["requests"] else None
     return found

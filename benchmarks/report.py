@@ -9,6 +9,7 @@ from summary import BASE, Figure
 
 WIDTH = 120
 HELLO = ("sync", "async")
+BUSY = 0.85
 
 
 def render(data: dict[str, Any]) -> str:
@@ -170,6 +171,12 @@ def _notes(data: dict[str, Any]) -> str:
         "CONN_MAX_AGE is 60 for django-asgi-deploy and the WSGI servers. Under Django's own ASGI handler every request "
         "leaves a connection behind until PostgreSQL has too many, so there it is 0.",
     ]
+    shares = [row["core_share"] for row in data["load"] if "core_share" in row]
+    if idle := sum(share < BUSY for share in shares):
+        notes.append(
+            f"In {idle} of {len(shares)} measurements the server used less than {BUSY:.0%} of its core: it waited for "
+            "the database or the client, or something else ran there."
+        )
     notes += [f"{name}: not measured, {why}." for name, why in data["skipped"].items()]
     for server in summary.names(data, "server"):
         for workload in summary.names(data, "workload"):

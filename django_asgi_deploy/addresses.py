@@ -79,6 +79,8 @@ def _host(host: str) -> str:
     if host.startswith("["):
         ipaddress.IPv6Address(host[1:-1])  # raises ValueError with what is wrong
         return host[1:-1]
+    if host == "0":
+        return "0.0.0.0"  # as runserver takes it
     if re.fullmatch(r"[\d.]+", host):
         ipaddress.IPv4Address(host)
     return host

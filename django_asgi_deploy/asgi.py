@@ -2,9 +2,10 @@
 
 import inspect
 import os
+import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import django
 from django.apps import apps
@@ -40,11 +41,14 @@ class Application(ByType):
     """What ``get_asgi_application`` returns: an ASGI 3 callable for HTTP, WebSocket and lifespan.
 
     ``asgi_deploy_settings`` (conf.Settings) marks it as ours and says what it was built from; ``handler`` is the
-    request handler inside all layers.
+    request handler inside all layers. ``made`` has all there are: one may be inside what ``asgi.py`` wraps around it.
     """
+
+    made: ClassVar["weakref.WeakSet[Application]"] = weakref.WeakSet()
 
     def __init__(self, settings: conf.Settings, handler: DjangosHandler, **apps: ASGIApp) -> None:
         super().__init__(**apps)
+        self.made.add(self)
         self.asgi_deploy_settings = settings
         self.handler = handler
 

@@ -109,7 +109,7 @@ class Settings:
     backlog: int = option(
         2048, "network", "Connections that may wait in the kernel until they are accepted.", minimum=1
     )
-    ssl_certfile: str | None = option(None, "tls", "Certificate chain (PEM); serves HTTPS on every TCP address.")
+    ssl_certfile: str | None = option(None, "tls", "Certificate chain (PEM); serves HTTPS on every address.")
     ssl_keyfile: str | None = option(None, "tls", "Private key (PEM), when it isn't in the certificate's file.")
     ssl_ca_certs: str | None = option(
         None, "tls", "CA certificates (PEM); clients must then show a certificate that one of these signed."
@@ -213,15 +213,13 @@ class _Draft:
 
     def read_concurrency(self, environ: Mapping[str, str]) -> None:
         """WEB_CONCURRENCY, which a platform sets unasked: not worth refusing to start."""
-        if count := environ.get("WEB_CONCURRENCY"):
-            self._take_text(OPTIONS["WORKERS"], count, "WEB_CONCURRENCY", f"WEB_CONCURRENCY={count}")
-        if self.origins.get("WORKERS") == "WEB_CONCURRENCY" and self.values["workers"] > 1:
-            self.values["workers"] = 1
+        count = environ.get("WEB_CONCURRENCY", "")
+        if count not in ("", "1"):
             self.notes.append(f"WEB_CONCURRENCY={count} asks for {count} workers; this version serves with one.")
 
     def read_environment(self, environ: Mapping[str, str]) -> None:
         for variable, text in environ.items():
-            if not variable.startswith(PREFIX):
+            if not (variable.startswith(PREFIX) and text):  # empty is how Compose says "not set"
                 continue
             if known := OPTIONS.get(variable.removeprefix(PREFIX)):
                 self._take_text(known, text, variable, f"{variable}={text}")
@@ -234,7 +232,7 @@ class _Draft:
             known = OPTIONS[key]
             flag = known.flag_name
             if known.is_list:
-                self._take(known, value, flag, f"{flag} {' '.join(value)}")
+                self._take(known, value, flag, flag)
             else:
                 self._take_text(known, value, flag, f"{flag} {value}")
 
@@ -276,12 +274,14 @@ def _nearest(key: Any, prefix: str = "") -> str:
 def _contradictions(settings: Settings) -> list[str]:
     """Combinations that can't be meant."""
     problems = []
-    for key in ("SSL_KEYFILE", "SSL_CA_CERTS"):
-        if getattr(settings, key.lower()) and not settings.ssl_certfile:
-            origin = settings.origins[key]
-            problems.append(
-                f"{key} ({origin}) needs SSL_CERTFILE beside it: without a certificate nothing is encrypted."
-            )
+    if not settings.ssl_certfile:
+        in_vain = [
+            f"{key} ({settings.origins[key]})" for key in ("SSL_KEYFILE", "SSL_CA_CERTS") if key in settings.origins
+        ]
+        in_vain += [f'UVICORN["{name}"]' for name in settings.uvicorn if name.startswith("ssl_")]
+        problems += [
+            f"{what} needs SSL_CERTFILE beside it: without a certificate nothing is encrypted." for what in in_vain
+        ]
     if settings.workers > 1:
         problems.append(
             f"WORKERS = {settings.workers} ({settings.origins['WORKERS']}): more than one worker comes with the "

@@ -93,8 +93,6 @@ class Option:
 
     def parse(self, text: str) -> Any:
         """The value that a text from the environment or the command line stands for. Raises ValueError."""
-        if self.choices:
-            return next((value for value in self.choices if in_words(value) == text), text)
         if self.is_list and not text.lstrip().startswith("["):
             return [text]
         if self.is_list or self.is_dictionary:
@@ -113,6 +111,8 @@ class Option:
         """The value itself if it is of the option's type. Raises ValueError saying what was expected."""
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
+        if self.choices and isinstance(value, (str, bool)):  # off and False are the same
+            value = next((choice for choice in self.choices if in_words(choice) == in_words(value)), value)
         if not self._fits(value):
             raise ValueError(f"expected {self.expected}")
         for item in value if self.is_list or self.is_dictionary else [value]:

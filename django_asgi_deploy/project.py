@@ -1,7 +1,7 @@
 """The project, loaded as ``runasgi`` serves it: settings module, checks, URLconf, application."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
 from typing import cast
@@ -11,9 +11,9 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.management.base import SystemCheckError
 from django.urls import URLResolver, get_resolver
 
-from django_asgi_deploy import database, importer
+from django_asgi_deploy import importer
 from django_asgi_deploy.applications import import_application
-from django_asgi_deploy.asgi import assemble
+from django_asgi_deploy.asgi import Application, assemble
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ConfigurationError, ProjectError
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
@@ -40,12 +40,24 @@ class Project:
     """What will be served, and what to say about it."""
 
     application: ASGIApp
+    ours: Application | None  # it, or what is inside it
     found: Found  # where the application came from
     settings_module: Found
-    is_ours: bool
-    handler: str  # in words
-    databases: tuple[str, ...]  # one line each about connections
     notes: tuple[str, ...]
+
+    @property
+    def pooled(self) -> PooledHandler | None:
+        handler = self.ours and self.ours.handler
+        return handler if isinstance(handler, PooledHandler) else None
+
+    def handler_in_words(self) -> list[str]:
+        """The request handler, and what doesn't get its benefit."""
+        if self.ours is None:
+            return ["the application's own"]
+        if self.pooled is None:
+            return ["Django's own, a new thread for each request"]
+        where = "" if self.application is self.ours else ", inside what asgi.py wraps around it"
+        return [f"pooled, {self.pooled.threads} threads{where}", *self.pooled.fallback_reasons]
 
 
 def load(settings: Settings, *, settings_option: str | None, check: Callable[[], None] | None) -> Project:
@@ -64,23 +76,22 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
         getattr(django_settings, "ROOT_URLCONF", None),
         settings_module.name,
     )
-    notes = [*settings.notes]
     if found is None:
+        made = assemble(settings)
         found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
-        application: ASGIApp = assemble(settings)
-    else:
-        notes += _other_default(found, settings_module)
-        application, more = _adapted(import_application(found.name, found.origin, if_wsgi=INSTEAD_OF_WSGI), settings)
-        notes += more
-    return Project(
-        application=application,
-        found=found,
-        settings_module=settings_module,
-        is_ours=_is_ours(application),
-        handler=_handler_in_words(application),
-        databases=_databases(application),
-        notes=tuple(notes),
-    )
+        return Project(made, made, found, settings_module, settings.notes)
+    app = import_application(found.name, found.origin, if_wsgi=INSTEAD_OF_WSGI)
+    notes = [*settings.notes, *_other_default(found, settings_module)]
+    if type(app) is cast(object, ASGIHandler):
+        app = assemble(settings, cast(ASGIHandler, app))
+        if settings.handler == "pooled":
+            found = replace(
+                found, origin=f"{found.origin}; Django's own, our handler in its place: --handler django keeps it"
+            )
+    ours = app if isinstance(app, Application) else next(iter(Application.made), None)
+    if ours is None:
+        notes += _in_vain(settings)
+    return Project(app, ours, found, settings_module, tuple(notes))
 
 
 def _require_allowed_hosts() -> None:
@@ -126,36 +137,12 @@ def _configured(settings: Settings) -> Found | None:
 # ------------------------------------------------------------------ what was found under the application's name
 
 
-def _adapted(app: ASGIApp, settings: Settings) -> tuple[ASGIApp, list[str]]:
-    """The application to serve: ours as it is, Django's own inside our layers, any other as it is with a note."""
-    if _is_ours(app):
-        return app, []
-    if type(app) is cast(object, ASGIHandler):
-        notes = []
-        if settings.handler == "pooled":
-            notes = ["asgi.py makes Django's own application; served through our handler. To keep it: --handler django"]
-        return assemble(settings, cast(ASGIHandler, app)), notes
-    without_effect = [key for key in OF_THE_APPLICATION if key in settings.origins]
-    if not without_effect:
-        return app, []
-    keys = ", ".join(without_effect)
-    return app, [f"{keys}: no effect, because asgi.py wraps Django's application itself; there write: {IMPORT_LINE}"]
-
-
-def _is_ours(app: object) -> bool:
-    return hasattr(app, "asgi_deploy_settings")
-
-
-def _handler_in_words(app: ASGIApp) -> str:
-    handler = getattr(app, "handler", None)
-    if isinstance(handler, PooledHandler):
-        return f"pooled, {handler.threads} threads"
-    return "Django's own, a new thread for each request" if handler else "the application's own"
-
-
-def _databases(app: ASGIApp) -> tuple[str, ...]:
-    handler = getattr(app, "handler", None)
-    return tuple(database.advice(1, handler.threads)) if isinstance(handler, PooledHandler) else ()
+def _in_vain(settings: Settings) -> list[str]:
+    """A line about options that only an application of ours obeys, if any was given."""
+    given = ", ".join(key for key in OF_THE_APPLICATION if key in settings.origins)
+    if not given:
+        return []
+    return [f"{given}: no effect, because asgi.py makes Django's application itself; there write: {IMPORT_LINE}"]
 
 
 def _other_default(found: Found, settings_module: Found) -> list[str]:

@@ -15,7 +15,7 @@ ENVIRONMENT = ROOT / ".venv-demo"
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever Python there is
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     python = ENVIRONMENT / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not python.exists():

@@ -26,7 +26,7 @@ OTHERS = ["lint", "types", "docs", "wheel"]
 
 
 def main(arguments: list[str]) -> int:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever Python there is
         print(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.", file=sys.stderr)
         return 2
     scripts = ENVIRONMENT / ("Scripts" if sys.platform == "win32" else "bin")

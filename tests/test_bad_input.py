@@ -55,6 +55,12 @@ def test_every_mistake_of_every_source_is_shown_at_once(site: Site) -> None:
         ("{'STATIC': 'on'}", "settings.ASGI_DEPLOY[\"STATIC\"] = 'on': expected auto or off."),
         ("{'UVICORN': {'host': 'x'}}", 'UVICORN["host"]: use BIND instead.'),
         ("{'UVICORN': {'reload': True}}", 'UVICORN["reload"]: has no effect under runasgi; leave it out.'),
+        ("{'UVICORN': {'limit_concurrency': 'x'}}", "UVICORN[\"limit_concurrency\"] = 'x': expected int | None."),
+        ("{'UVICORN': {'lifespan': 'nope'}}", "UVICORN[\"lifespan\"] = 'nope': expected Literal['auto', 'on', 'off']."),
+        (
+            "{'UVICORN': {'ssl_ciphers': 'x'}}",
+            'UVICORN["ssl_ciphers"] needs SSL_CERTFILE beside it: without a certificate nothing is encrypted.',
+        ),
         ("{'APPLICATION': ''}", "settings.ASGI_DEPLOY[\"APPLICATION\"] = '': expected a string."),
         ("['BIND']", "settings.ASGI_DEPLOY = ['BIND']: expected a dictionary of options."),
     ],
@@ -67,6 +73,18 @@ def test_a_wrong_value_in_settings_is_quoted_with_what_was_expected(site: Site, 
 def test_an_option_that_uvicorn_does_not_have_is_refused(site: Site) -> None:
     site.append("mysite/settings", "ASGI_DEPLOY = {'UVICORN': {'ws_max_sice': 1}}")
     assert "has no such option; did you mean 'ws_max_size'?" in refused(site, status=2)
+
+
+def test_a_loop_or_protocol_that_cannot_be_imported_is_named(site: Site) -> None:
+    assert "'nosuch:factory' (LOOP): there is no module 'nosuch'" in refused(
+        site, "0", "--loop", "nosuch:factory", status=2
+    )
+    site.append("mysite/settings", "ASGI_DEPLOY = {'UVICORN': {'ws': 'nosuch:Protocol'}}")
+    assert "uvicorn can't use one of them" in refused(site, "0", status=2)
+
+
+def test_an_abbreviated_flag_is_refused(site: Site) -> None:
+    assert "unrecognized arguments: --worker" in refused(site, "--worker", "2", status=2)
 
 
 def test_an_unknown_flag_is_a_usage_error(site: Site) -> None:
@@ -122,7 +140,7 @@ def test_a_port_in_use_names_the_address_and_who_has_it(site: Site) -> None:
         port = taken.getsockname()[1]
         message = refused(site, str(port), status=1)
     assert message.startswith(f"CommandError: 127.0.0.1:{port} is in use by pid {os.getpid()} (")
-    assert message.endswith(f"runasgi {port + 1}")
+    assert message.endswith(f"runasgi 127.0.0.1:{port + 1}")
 
 
 def test_a_second_instance_is_refused_and_the_first_goes_on(site: Site) -> None:

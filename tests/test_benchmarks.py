@@ -23,7 +23,7 @@ SAMPLE = {
     "load": [
         {"server": server, "workload": "sync", "round": number, **figures}
         for server, number, figures in [
-            ("ours", 1, {"requests_per_second": 1000.0, "p99_ms": 3.0, "cpu_us": 900.0}),
+            ("ours", 1, {"requests_per_second": 1000.0, "p99_ms": 3.0, "cpu_us": 900.0, "core_share": 0.5}),
             ("ours", 2, {"requests_per_second": 3000.0, "p99_ms": 2.0, "cpu_us": 300.0}),
             ("stock", 1, {"requests_per_second": 100.0, "p99_ms": 40.0, "cpu_us": 9000.0}),
             ("stock", 2, {"requests_per_second": 200.0, "p99_ms": 20.0, "cpu_us": 5000.0}),
@@ -90,6 +90,7 @@ def test_the_tables_hold_ratios_taken_within_rounds_and_what_failed_has_none(ren
     assert "90 after 1,000 requests, 9 failed" in table
     assert "- daphne: not measured, daphne isn't installed." in table
     assert "in its log: ValueError: why" in table
+    assert "In 1 of 1 measurements the server used less than 85% of its core" in table
 
 
 def test_the_chart_is_svg_with_a_bar_for_whatever_has_a_ratio(rendered: Path) -> None:

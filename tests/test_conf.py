@@ -70,6 +70,20 @@ def test_port_gives_way_to_a_bind_from_anywhere_and_says_so(
     assert loaded.notes == ("PORT=9000 is not used: BIND is given by settings.ASGI_DEPLOY.",)
 
 
+def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -> None:
+    """Compose files write ``ASGI_DEPLOY_BIND=`` for what isn't given."""
+    environment.setenv("ASGI_DEPLOY_BIND", "")
+    assert conf.load().origins == {}
+
+
+@pytest.mark.parametrize("count", ["4", "auto"])
+def test_web_concurrency_only_gets_a_line(environment: pytest.MonkeyPatch, count: str) -> None:
+    environment.setenv("WEB_CONCURRENCY", count)
+    loaded = conf.load()
+    assert loaded.workers == 1
+    assert loaded.notes == (f"WEB_CONCURRENCY={count} asks for {count} workers; this version serves with one.",)
+
+
 def test_a_path_object_is_as_good_as_a_string(settings: Settings, tmp_path: object) -> None:
     settings.ASGI_DEPLOY = {"SSL_CERTFILE": tmp_path}
     assert conf.load().ssl_certfile == str(tmp_path)
@@ -79,6 +93,9 @@ def test_false_and_off_are_the_same_for_the_access_log(settings: Settings) -> No
     settings.ASGI_DEPLOY = {"ACCESS_LOG": False}
     assert conf.load().access_log is False
     assert conf.load({"ACCESS_LOG": "off"}).access_log is False
+    settings.ASGI_DEPLOY = {"ACCESS_LOG": "off", "STATIC": False}
+    assert conf.load().access_log is False
+    assert conf.load().static == "off"
     settings.ASGI_DEPLOY = {"ACCESS_LOG": 0}
     with pytest.raises(ConfigurationError, match="expected auto or text or off"):
         conf.load()

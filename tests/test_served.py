@@ -454,6 +454,29 @@ def test_a_stock_asgi_py_is_served_inside_our_layers(site: Site) -> None:
     )
     with site.serve("--skip-checks") as server:
         assert b"200 OK" in server.get("/static/admin/css/base.css")
+        server.wait_for(r"application +mysite.asgi:application .*our handler in its place: --handler django keeps it")
+        server.wait_for("handler +pooled, 8 threads$")
+    with site.serve("--skip-checks", "--handler", "django") as server:
+        assert b"200 OK" in server.get("/static/admin/css/base.css")
+        server.wait_for("handler +Django's own, a new thread for each request")
+
+
+def test_what_takes_djangos_own_path_is_named_in_the_banner(site: Site) -> None:
+    site.write(
+        "mysite/middleware",
+        """
+        from django.utils.decorators import async_only_middleware
+        @async_only_middleware
+        def only(get_response):
+            async def middleware(request):
+                return await get_response(request)
+            return middleware
+        """,
+    )
+    site.append("mysite/settings", "MIDDLEWARE = ['mysite.middleware.only']")
+    with site.serve() as server:
+        assert b"Hello" in server.get()
+        server.wait_for("handler +requests with synchronous views: mysite.middleware.only is asynchronous only")
 
 
 def test_a_wrapped_application_is_served_as_it_is_and_options_without_effect_are_named(site: Site) -> None:
@@ -468,7 +491,23 @@ def test_a_wrapped_application_is_served_as_it_is_and_options_without_effect_are
     )
     with site.serve("--static", "off") as server:
         assert b"Hello" in server.get()
-        server.wait_for(r"STATIC: no effect, because asgi.py wraps .* write: from django_asgi_deploy.asgi import")
+        server.wait_for("handler +the application's own")
+        server.wait_for(r"STATIC: no effect, because asgi.py makes .* write: from django_asgi_deploy.asgi import")
+
+
+def test_our_application_inside_a_wrapper_obeys_the_options_and_the_banner_sees_it(site: Site) -> None:
+    site.append(
+        "mysite/asgi",
+        """
+        ours = application
+        async def application(scope, receive, send):
+            await ours(scope, receive, send)
+        """,
+    )
+    with site.serve("--threads", "3") as server:
+        assert b"Hello" in server.get()
+        server.wait_for("handler +pooled, 3 threads, inside what asgi.py wraps around it")
+        assert "no effect" not in server.output
 
 
 def test_a_websocket_handshake_is_denied_when_there_is_nothing_to_take_it(site: Site) -> None:

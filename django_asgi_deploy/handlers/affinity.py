@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 
 from asgiref.sync import SyncToAsync
 
-from . import private
-from .pool import Job, Lease, ThreadPool
+from django_asgi_deploy.handlers import private
+from django_asgi_deploy.handlers.pool import Job, Lease, ThreadPool
 
 T = TypeVar("T")
 

@@ -4,6 +4,8 @@ The request handler: Django's own, with a shorter way through it.
 A request whose view is synchronous runs its middleware, its view and the end of the request in one go in a thread of a
 bounded pool. A request whose view is asynchronous stays on the event loop, and visits a thread for what needs one.
 Whatever isn't known to be safe takes Django's own path: the methods of Django's ASGIHandler, unchanged.
+
+Over 400 lines, because it is one class: a subclass of Django's is asked for, and its methods are the way of a request.
 """
 
 import asyncio
@@ -22,35 +24,18 @@ from django.core.handlers import asgi
 from django.http import FileResponse
 from django.urls import set_script_prefix
 
-from django_asgi_deploy.types import Message, Receive, Scope, Send
-
-from . import affinity, chains, private
-from .affinity import RequestThread
-from .pool import PoolClosed, PoolStats, QueueTimeout, ThreadPool
-from .views import Found, Kind, Views
-from .watch import Watch, Watcher
+from django_asgi_deploy.handlers import affinity, chains, private
+from django_asgi_deploy.handlers.affinity import RequestThread
+from django_asgi_deploy.handlers.exchange import Exchange, Label, Streamed, path_info, replayed
+from django_asgi_deploy.handlers.pool import PoolClosed, PoolStats, QueueTimeout, ThreadPool
+from django_asgi_deploy.handlers.views import Found, Kind, Views
+from django_asgi_deploy.handlers.watch import Watcher
+from django_asgi_deploy.types import Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
 THREADS = 8
 FILE_THREADS = 2
-
-
-class Exchange:
-    """One request on its way, and what is known of it so far."""
-
-    __slots__ = ("body", "done", "found", "owner", "request", "response", "scope", "served", "watch")
-
-    def __init__(self, scope: Scope, body: Any, owner: RequestThread, watch: Watch) -> None:
-        self.scope = scope
-        self.body = body
-        self.owner = owner
-        self.watch = watch
-        self.found: Found | None = None
-        self.request: Any = None
-        self.response: Any = None
-        self.served = False  # request_started was sent, or stands as sent
-        self.done = False  # request_finished stands as sent
 
 
 class ASGIHandler(asgi.ASGIHandler):
@@ -132,10 +117,8 @@ class ASGIHandler(asgi.ASGIHandler):
         super().load_middleware(is_async=is_async)
         if not self._leads or not is_async:
             return
-        hooks = self._view_middleware
-        if hooks:
-            self._view_middleware = [chains.ViewHooks(hooks).__call__]
-        group = chains.whole_group(self._middleware_chain)
+        private.replace_view_hooks(self, chains.ViewHooks)
+        group = chains.whole_group(private.middleware_chain(self))
         if group is not None:
             self._sync_handler = chains.SyncHandler(self._resolve)
             chains.share_middleware(group, self._sync_handler)
@@ -173,7 +156,7 @@ class ASGIHandler(asgi.ASGIHandler):
 
     # The way of a request
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if (
             scope["type"] == "http"
             and self._leads
@@ -185,7 +168,7 @@ class ASGIHandler(asgi.ASGIHandler):
         else:
             await super().__call__(scope, receive, send)  # which comes to handle(), too
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         context = private.thread_sensitive_context.get(None)
         if not self._leads or private.has_parent_thread():
             await super().handle(scope, receive, send)
@@ -196,7 +179,7 @@ class ASGIHandler(asgi.ASGIHandler):
         else:
             await super().handle(scope, receive, send)  # somebody outside has a thread for us
 
-    async def _follow(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _follow(self, scope: Any, receive: Any, send: Any) -> None:
         """A request made from within another one: both use one thread, or they could wait for each other."""
         owner = affinity.current.get(None)
         if owner is None or owner.loose or owner.loop is not asyncio.get_running_loop():
@@ -246,11 +229,11 @@ class ASGIHandler(asgi.ASGIHandler):
             raise RequestAborted
         body = message.get("body", b"")
         if message.get("more_body", False) or len(body) > settings.FILE_UPLOAD_MAX_MEMORY_SIZE:
-            return await self.read_body(_again(message, receive))
+            return await self.read_body(replayed(message, receive))
         return io.BytesIO(body)
 
     async def _serve(self, exchange: Exchange, send: Send) -> None:
-        kind, exchange.found = self._views.kind(_path_info(exchange.scope))
+        kind, exchange.found = self._views.kind(partial(path_info, exchange.scope))
         sync_handler = None
         if kind is Kind.SYNC:
             sync_handler = self._sync_handler
@@ -308,6 +291,7 @@ class ASGIHandler(asgi.ASGIHandler):
                 private.begin_request()
             else:
                 signals.request_started.send(sender=type(self), scope=scope)
+        request: Any
         request, error_response = self.create_request(scope, exchange.body)
         if request is None:
             exchange.response = error_response
@@ -315,7 +299,7 @@ class ASGIHandler(asgi.ASGIHandler):
         exchange.request = request
         if exchange.found is not None:
             request._django_asgi_deploy_found = exchange.found
-        response = sync_handler.get_response(request)
+        response: Any = sync_handler.get_response(request)
         self._mark(response)
         exchange.response = response
         if response.streaming:
@@ -344,6 +328,7 @@ class ASGIHandler(asgi.ASGIHandler):
         else:
             await signals.request_started.asend(sender=type(self), scope=exchange.scope)
         exchange.served = True
+        request: Any
         request, error_response = self.create_request(exchange.scope, exchange.body)
         if request is None:
             exchange.response = error_response
@@ -362,7 +347,7 @@ class ASGIHandler(asgi.ASGIHandler):
 
     # The response
 
-    async def _send(self, exchange: Exchange, send: Send) -> None:
+    async def _send(self, exchange: Exchange, send: Any) -> None:
         response = exchange.response
         if response.streaming:
             response = Streamed(response, await self._parts(exchange))
@@ -439,49 +424,3 @@ class ASGIHandler(asgi.ASGIHandler):
         exchange.watch.stop()
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": text})
-
-
-class Label:
-    """A request's name in the log, made when it is needed."""
-
-    __slots__ = ("scope",)
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
-
-    def __str__(self) -> str:
-        return f"{self.scope.get('method', '?')} {self.scope.get('path', '?')}"
-
-
-def _again(message: Message, receive: Receive) -> Receive:
-    """``receive``, beginning with a message that was taken from it."""
-    first: list[Message] = [message]
-
-    async def receive_again() -> Message:
-        return first.pop() if first else await receive()
-
-    return receive_again
-
-
-def _path_info(scope: Scope) -> str:
-    """The request's path_info, as far as it can be known before there is a request."""
-    path: str = scope["path"]
-    prefix = private.get_script_prefix(scope).rstrip("/")
-    if prefix and (path == prefix or path.startswith(prefix + "/")):
-        return path[len(prefix) :]
-    return path
-
-
-class Streamed:
-    """A streaming response for send_response(), with its parts."""
-
-    streaming = True
-
-    def __init__(self, response: Any, parts: Any) -> None:
-        self.items = response.items
-        self.cookies = response.cookies
-        self.status_code = response.status_code
-        self.parts = parts
-
-    def __aiter__(self) -> Any:
-        return self.parts

@@ -6,6 +6,8 @@ A *classic* middleware is a MiddlewareMixin with process_request() and process_r
 __acall__() are the mixin's own. What the mixin does with the hooks is known, so it can be done here for several at
 once.
 Every other middleware is called as Django calls it.
+
+Over 400 lines: the rules for Django's own middleware, and the two chains that must give the same answers, side by side.
 """
 
 import threading
@@ -15,143 +17,16 @@ from functools import partial
 from typing import Any
 
 from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
-from django.conf import settings
-from django.contrib.messages.storage import cookie, fallback, session
 from django.core.handlers.base import BaseHandler
 from django.dispatch import Signal
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.module_loading import import_string
 
-from . import private
+from django_asgi_deploy.handlers import private
+from django_asgi_deploy.handlers.rules import HOOKS, THREAD, Rule, may, rule_for
 
 Hook = Callable[..., Any]
 Layer = tuple[Any, "Rule"]  # a classic middleware, and which of its hooks may run on the event loop
-
-
-class Rule:
-    """Which hooks of a middleware do no input or output, asked for each request; by default any may."""
-
-    def request(self, middleware: Any, request: Any) -> bool:
-        return False
-
-    def view(self, middleware: Any, request: Any, view: Any) -> bool:
-        return False
-
-    def response(self, middleware: Any, request: Any, response: Any) -> bool:
-        return False
-
-
-class Security(Rule):
-    def request(self, middleware: Any, request: Any) -> bool:
-        return True
-
-    def response(self, middleware: Any, request: Any, response: Any) -> bool:
-        return True
-
-
-class Session(Rule):
-    ENGINES = {
-        f"django.contrib.sessions.backends.{name}" for name in ("cache", "cached_db", "db", "file", "signed_cookies")
-    }
-
-    def request(self, middleware: Any, request: Any) -> bool:
-        return settings.SESSION_ENGINE in self.ENGINES and middleware.SessionStore.__module__ in self.ENGINES
-
-    def response(self, middleware: Any, request: Any, response: Any) -> bool:
-        # A session that isn't modified isn't saved.
-        session = getattr(request, "session", None)
-        return (
-            type(session) is middleware.SessionStore
-            and type(session).__module__ in self.ENGINES
-            and not session.modified
-            and not settings.SESSION_SAVE_EVERY_REQUEST
-        )
-
-
-class Common(Rule):
-    # Looking for a URL with "www." or a slash resolves it, with the project's own converters.
-    def request(self, middleware: Any, request: Any) -> bool:
-        return not settings.PREPEND_WWW
-
-    def response(self, middleware: Any, request: Any, response: Any) -> bool:
-        return response.status_code != 404 and private.has_plain_content(response)
-
-
-class Csrf(Rule):
-    SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
-
-    def request(self, middleware: Any, request: Any) -> bool:
-        return not settings.CSRF_USE_SESSIONS
-
-    def view(self, middleware: Any, request: Any, view: Any) -> bool:
-        # Any other method may read the body, and render a page.
-        return request.method in self.SAFE or bool(getattr(view, "csrf_exempt", False))
-
-    def response(self, middleware: Any, request: Any, response: Any) -> bool:
-        return not settings.CSRF_USE_SESSIONS
-
-
-class Authentication(Rule):
-    def request(self, middleware: Any, request: Any) -> bool:
-        return True  # the user is looked up when somebody asks
-
-
-class Messages(Rule):
-    STORAGES = {fallback.FallbackStorage, cookie.CookieStorage, session.SessionStorage}
-
-    def request(self, middleware: Any, request: Any) -> bool:
-        return import_string(settings.MESSAGE_STORAGE) in self.STORAGES
-
-    def response(self, middleware: Any, request: Any, response: Any) -> bool:
-        messages = getattr(request, "_messages", None)
-        return type(messages) in self.STORAGES and not messages.used and not messages.added_new
-
-
-class Plain(Rule):
-    """Sets headers only."""
-
-    def request(self, middleware: Any, request: Any) -> bool:
-        return True
-
-    def response(self, middleware: Any, request: Any, response: Any) -> bool:
-        return True
-
-
-THREAD = Rule()
-
-
-def _may(ask: Callable[..., bool], *about: Any) -> bool:
-    try:
-        return ask(*about)
-    except Exception:  # a request or response that isn't what it should be: the hook itself is to say so
-        return False
-
-
-# By exact class: a subclass may do anything.
-RULES: dict[str, Rule] = {
-    "django.middleware.security.SecurityMiddleware": Security(),
-    "django.contrib.sessions.middleware.SessionMiddleware": Session(),
-    "django.middleware.common.CommonMiddleware": Common(),
-    "django.middleware.csrf.CsrfViewMiddleware": Csrf(),
-    "django.contrib.auth.middleware.AuthenticationMiddleware": Authentication(),
-    "django.contrib.messages.middleware.MessageMiddleware": Messages(),
-    "django.middleware.clickjacking.XFrameOptionsMiddleware": Plain(),
-    "django.middleware.csp.ContentSecurityPolicyMiddleware": Plain(),
-}
-
-HOOKS = ("process_request", "process_response", "process_view", "process_exception", "process_template_response")
-
-
-def rule_for(middleware: Any) -> Rule:
-    kind = type(middleware)
-    rule = RULES.get(f"{kind.__module__}.{kind.__qualname__}")
-    if rule is None:
-        return THREAD
-    for name in HOOKS:
-        hook = getattr(middleware, name, None)
-        if hook is not None and (name in middleware.__dict__ or getattr(hook, "__module__", None) != kind.__module__):
-            return THREAD  # somebody has wrapped or replaced it
-    return rule
 
 
 def is_classic(middleware: Any) -> bool:
@@ -159,7 +34,7 @@ def is_classic(middleware: Any) -> bool:
     return (
         isinstance(middleware, MiddlewareMixin)
         and kind.__call__ is MiddlewareMixin.__call__
-        and kind.__acall__ is MiddlewareMixin.__acall__  # type: ignore[attr-defined]
+        and kind.__acall__ is MiddlewareMixin.__acall__
         and "__acall__" not in middleware.__dict__
         and not any(private.iscoroutinefunction(getattr(middleware, name, None)) for name in HOOKS)
     )
@@ -194,7 +69,7 @@ class Group:
         for middleware, rule in self.layers:
             hook = getattr(middleware, "process_request", None)
             if hook is not None:
-                if not _may(rule.request, middleware, request):
+                if not may(rule.request, middleware, request):
                     found: tuple[Any, int] = await self.requests_in_thread(request, depth)
                     return found
                 try:
@@ -225,7 +100,7 @@ class Group:
             depth -= 1
             if hook is None:
                 continue
-            if not _may(rule.response, middleware, request, response):
+            if not may(rule.response, middleware, request, response):
                 return await self.responses_in_thread(request, response, depth + 1)
             try:
                 response = hook(request, response)
@@ -328,7 +203,7 @@ class ViewHooks:
             if self.is_async[i]:
                 response = await hook(request, view, args, kwargs)
                 i += 1
-            elif _may(self.rules[i].view, getattr(hook, "__self__", None), request, view):
+            elif may(self.rules[i].view, getattr(hook, "__self__", None), request, view):
                 response = hook(request, view, args, kwargs)
                 i += 1
             else:
@@ -365,6 +240,18 @@ class SyncHandler(BaseHandler):
     def resolve_request(self, request: Any) -> Any:
         return self.resolve(request, super().resolve_request)
 
+    def make_view_atomic(self, view: Any) -> Any:
+        view = super().make_view_atomic(view)
+        if not private.iscoroutinefunction(view):
+            return view
+
+        # An asynchronous view gets here when middleware leads to another view than the path did. async_to_sync() would
+        # call it in this thread, where whatever it does before it returns a coroutine doesn't belong.
+        async def on_the_loop(request: Any, *args: Any, **kwargs: Any) -> Any:
+            return await view(request, *args, **kwargs)
+
+        return on_the_loop
+
     def check_response(self, response: Any, callback: Any, name: str | None = None) -> None:
         super().check_response(response, callback, name)
         render = getattr(response, "render", None)
@@ -380,17 +267,11 @@ def _render(response: Any, render: Callable[[], Any]) -> Any:
 
 def share_middleware(group: Group, handler: SyncHandler) -> None:
     """Give ``handler`` the same middleware instances; what their hooks are called by differs, not what they are."""
-    chain = private.convert_exception_to_response(handler._get_response)  # type: ignore[attr-defined]
+    chain = private.convert_exception_to_response(private.djangos_get_response(handler))
     middleware = [middleware for middleware, _ in group.layers]
     for instance in reversed(middleware):
         chain = classic_layer(instance, chain)
-    handler._view_middleware = [m.process_view for m in middleware if hasattr(m, "process_view")]  # type: ignore[attr-defined]
-    from_inside = middleware[::-1]
-    handler._template_response_middleware = [  # type: ignore[attr-defined]
-        m.process_template_response for m in from_inside if hasattr(m, "process_template_response")
-    ]
-    handler._exception_middleware = [m.process_exception for m in from_inside if hasattr(m, "process_exception")]  # type: ignore[attr-defined]
-    handler._middleware_chain = chain  # type: ignore[attr-defined]
+    private.set_chain(handler, chain, middleware)
 
 
 def classic_layer(middleware: Any, get_response: Hook) -> Hook:
@@ -444,13 +325,13 @@ def receivers_connected() -> Any:
     def watching_connect(
         self: Signal, receiver: Any, sender: Any = None, weak: bool = True, dispatch_uid: Any = None
     ) -> None:
-        before = len(self.receivers)  # type: ignore[attr-defined]
+        before = len(self.receivers)
         connect(self, receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
         # A receiver that was connected before stays the one that it was.
-        if threading.get_ident() == thread and len(self.receivers) > before:  # type: ignore[attr-defined]
+        if threading.get_ident() == thread and len(self.receivers) > before:
             connected.append((self, receiver, {"sender": sender, "dispatch_uid": dispatch_uid}))
 
-    Signal.connect = watching_connect  # type: ignore[method-assign, assignment]
+    Signal.connect = watching_connect  # type: ignore[method-assign]
     try:
         yield connected
     finally:

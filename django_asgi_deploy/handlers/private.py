@@ -18,7 +18,8 @@ from typing import Any
 import asgiref.sync
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 from django.core import signals
-from django.core.cache import BaseCache, caches, close_caches
+from django.core.cache import BaseCache, caches
+from django.core.cache import close_caches as django_close_caches
 from django.core.files.base import ContentFile, File
 from django.core.handlers import asgi, base, exception
 from django.core.handlers.asgi import ASGIRequest
@@ -29,6 +30,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseNot
 from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 from django.urls import base as urls_base
+from django.urls.resolvers import RegexPattern, RoutePattern
 from django.utils.deprecation import MiddlewareMixin
 
 missing: list[str] = []
@@ -123,8 +125,9 @@ convert_exception_to_response = _name(exception, "convert_exception_to_response"
 response_for_exception = _name(exception, "response_for_exception", _takes("request", "exc"))
 iscoroutinefunction: Callable[[Any], bool] = _name(base, "iscoroutinefunction")
 get_script_prefix: Callable[[Any], str] = _name(asgi, "get_script_prefix", _takes("scope"))
+# Called with its one argument by name, so that one which somebody (Sentry does) has put in its place will do.
+_name(asgi.ASGIHandler, "load_middleware", callable)
 for _method, _parameters in {
-    "load_middleware": ("self", "is_async"),
     "adapt_method_mode": ("self", "is_async", "method", "method_is_async", "debug", "name"),
     "get_response": ("self", "request"),
     "get_response_async": ("self", "request"),
@@ -140,6 +143,33 @@ for _method, _parameters in {
     "chunk_bytes": ("data",),
 }.items():
     _name(asgi.ASGIHandler, _method, _takes(*_parameters))
+
+
+def middleware_chain(handler: Any) -> Any:
+    return handler._middleware_chain
+
+
+def replace_view_hooks(handler: Any, join: Callable[[list[Any]], Any]) -> None:
+    """All process_view() hooks of the handler by one."""
+    if handler._view_middleware:
+        handler._view_middleware = [join(handler._view_middleware).__call__]
+
+
+def set_chain(handler: Any, chain: Any, middleware: list[Any]) -> None:
+    """What load_middleware() does at its end, for middleware that exists already, outermost first."""
+    inside_out = middleware[::-1]
+    handler._view_middleware = [m.process_view for m in middleware if hasattr(m, "process_view")]
+    handler._template_response_middleware = [
+        m.process_template_response for m in inside_out if hasattr(m, "process_template_response")
+    ]
+    handler._exception_middleware = [m.process_exception for m in inside_out if hasattr(m, "process_exception")]
+    handler._middleware_chain = chain
+
+
+def djangos_get_response(handler: Any) -> Any:
+    """The innermost part of a synchronous chain."""
+    return handler._get_response
+
 
 # A method that a subclass overrides is there to be called: then the request takes Django's own path, which calls it.
 _LED_BY_US = (
@@ -179,7 +209,7 @@ def is_patched() -> bool:
 _LIVE_RECEIVERS = _name(Signal, "_live_receivers", _takes("self", "sender"))
 _name(signals.request_started, "receivers", lambda value: isinstance(value, list))
 _KNOWN_AT_START = {reset_queries, close_old_connections}
-_KNOWN_AT_END = {close_old_connections, close_caches, reset_urlconf}
+_KNOWN_AT_END = {close_old_connections, django_close_caches, reset_urlconf}
 
 
 class KnownReceivers:
@@ -197,7 +227,7 @@ class KnownReceivers:
         return self.look_closer(receivers)
 
     def look_closer(self, receivers: list[Any]) -> bool:
-        if Signal._live_receivers is not _LIVE_RECEIVERS:  # type: ignore[attr-defined]
+        if Signal._live_receivers is not _LIVE_RECEIVERS:
             return False  # somebody watches the receivers being called
         receivers = list(receivers)
         # The signal's own method, without its cache of senders: a receiver for one sender only makes a third list.
@@ -227,9 +257,26 @@ def end_request() -> None:
     close_old_connections()
 
 
+def caches_storage() -> Any:
+    """
+    The context variable that the initialised caches are in, if it is still made that way.
+
+    As with AsyncToSync.executors: most requests have no cache, and to find that out by attribute is dear. It is looked
+    up each time, because a change of CACHES, as tests make them, replaces it.
+    """
+    return getattr(getattr(getattr(caches, "_connections", None), "_storage", None), "_data", None)
+
+
 def caches_need_no_close() -> bool:
     """Whether close_caches() would do nothing."""
+    storage = caches_storage()
+    if isinstance(storage, ContextVar) and storage.get(None) is None:
+        return True
     return all(getattr(type(cache), "close", None) is BaseCache.close for cache in caches.all(initialized_only=True))
+
+
+def close_caches() -> None:
+    django_close_caches()
 
 
 def forget_urlconf() -> None:
@@ -248,6 +295,14 @@ def in_transaction() -> bool:
 
 def close_connections() -> None:
     connections.close_all()
+
+
+# Django: URLs
+
+
+def is_translated(pattern: Any) -> bool:
+    """Whether a URL pattern's text depends on the language."""
+    return not isinstance(getattr(pattern, "_route" if isinstance(pattern, RoutePattern) else "_regex"), str)
 
 
 # Django: requests and responses
@@ -321,5 +376,8 @@ _sets(HttpResponseBase.__init__, "_handler_class")
 _sets(StreamingHttpResponse._set_streaming_content, "_iterator")  # type: ignore[attr-defined]
 _sets(FileResponse._set_streaming_content, "file_to_stream")  # type: ignore[attr-defined]
 _name(MiddlewareMixin, "__acall__", _takes("self", "request"))
+
+_sets(RoutePattern.__init__, "_route")
+_sets(RegexPattern.__init__, "_regex")
 
 available = not missing

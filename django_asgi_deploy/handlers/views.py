@@ -6,6 +6,7 @@ adapted by Django, only slower.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from django.urls.exceptions import Resolver404
 from django.urls.resolvers import LocalePrefixPattern, RegexPattern, ResolverMatch, RoutePattern
 from django.utils import translation
 
-from . import private
+from django_asgi_deploy.handlers import private
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +73,10 @@ class Tree:
         if isinstance(pattern, LocalePrefixPattern):
             self.has_languages = True
         elif type(pattern) is RoutePattern:
-            self.has_languages |= not isinstance(pattern._route, str)
+            self.has_languages |= private.is_translated(pattern)
             self.is_static &= all(type(converter) in _CONVERTERS for converter in pattern.converters.values())
         elif type(pattern) is RegexPattern:
-            self.has_languages |= not isinstance(pattern._regex, str)
+            self.has_languages |= private.is_translated(pattern)
         else:
             self.is_static = False
 
@@ -96,8 +97,8 @@ class Views:
         self.resolver: URLResolver | None = None
         self.tree: Tree | None = None
 
-    def kind(self, path_info: str) -> tuple[Kind, Found | None]:
-        """The kind of the view that ``path_info`` leads to, and the match, if it was needed and may be used again."""
+    def kind(self, path_info: Callable[[], str]) -> tuple[Kind, Found | None]:
+        """The kind of the view that the path leads to, and the match, if it was needed and may be used again."""
         try:
             resolver = get_resolver()
             if resolver is not self.resolver:
@@ -111,7 +112,7 @@ class Views:
             return Kind.SYNC, None
         if tree.only_kind is not None:
             return tree.only_kind, None
-        return self.resolve(resolver, tree, path_info)
+        return self.resolve(resolver, tree, path_info())
 
     @staticmethod
     def holds(found: Found, path_info: str) -> bool:

@@ -25,7 +25,8 @@ class ThroughFinders:
         if root and scope["path"].startswith(f"{root}/"):
             # Below a root_path STATIC_URL = "static/" is meant from there. Django's handler knows "/static/" only.
             path = scope["path"].removeprefix(root)
-            if self.files._should_handle(path):
+            base_url = self.files.base_url
+            if path.startswith(base_url.path) and not base_url.netloc:
                 await files({**scope, "path": path, "root_path": ""}, receive, send)
                 return
         await files(scope, receive, send)

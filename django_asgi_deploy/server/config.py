@@ -3,12 +3,17 @@
 import difflib
 import inspect
 import ssl
+import types
+import typing
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import uvicorn
+from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES
+from uvicorn.importer import ImportFromStringError
 
 from django_asgi_deploy.exceptions import ConfigurationError
+from django_asgi_deploy.importer import import_from_string
 from django_asgi_deploy.types import ASGIApp
 
 # What uvicorn calls it, and the option of ours to use instead.
@@ -77,13 +82,41 @@ def problems(settings: ServerSettings) -> list[str]:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
             found.append(f"{where}: uvicorn {uvicorn.__version__} has no such option{hint}")
-    choices = {"LOOP": ("auto", "asyncio", "uvloop"), "HTTP": ("auto", "httptools", "h11")}
+        elif not _fits(settings.uvicorn[name], name):
+            found.append(f"{where} = {settings.uvicorn[name]!r}: expected {inspect.formatannotation(_hint(name))}.")
+    choices: dict[str, list[str]] = {
+        "LOOP": [name for name in LOOP_FACTORIES if name != "none"],
+        "HTTP": [*HTTP_PROTOCOLS],
+    }
     for key, names in choices.items():
         value = getattr(settings, key.lower())
         if value not in names and ":" not in value:
             expected = ", ".join(names)
             found.append(f'{key} = {value!r}: expected {expected}, or an import string such as "package.module:name".')
     return found
+
+
+def _hint(name: str) -> Any:
+    return typing.get_type_hints(uvicorn.Config.__init__)[name]
+
+
+def _fits(value: object, name: str) -> bool:
+    """Whether uvicorn's own annotation allows the value, as far as that is made of plain types and choices."""
+    hint = _hint(name)
+    alternatives = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return any(_is_a(value, alternative) for alternative in alternatives)
+
+
+def _is_a(value: object, hint: object) -> bool:
+    if hint is None or hint is type(None):
+        return value is None
+    if typing.get_origin(hint) is Literal:
+        return value in typing.get_args(hint)
+    if hint is float:
+        return type(value) in (int, float)
+    if hint in (int, bool, str):
+        return type(value) is hint
+    return typing.get_origin(hint) is not list or isinstance(value, list)
 
 
 def build_config(settings: ServerSettings, app: ASGIApp, *, access_log: bool, lifespan: bool | None) -> uvicorn.Config:
@@ -96,31 +129,35 @@ def build_config(settings: ServerSettings, app: ASGIApp, *, access_log: bool, li
         "lifespan": "on" if lifespan else "auto",
         **settings.uvicorn,
     }
-    config = uvicorn.Config(
-        app,
-        loop=settings.loop,
-        http=settings.http,
-        workers=1,
-        interface="asgi3",
-        backlog=settings.backlog,
-        access_log=access_log,
-        log_config=None,
-        timeout_keep_alive=settings.keep_alive_seconds,
-        timeout_graceful_shutdown=settings.graceful_timeout_seconds,
-        ssl_certfile=settings.ssl_certfile,
-        ssl_keyfile=settings.ssl_keyfile,
-        ssl_ca_certs=settings.ssl_ca_certs,
-        **options,
-    )
     try:
+        config = uvicorn.Config(
+            app,
+            loop=_imported(settings.loop, "LOOP", LOOP_FACTORIES),
+            http=_imported(settings.http, "HTTP", HTTP_PROTOCOLS),
+            workers=1,
+            interface="asgi3",
+            backlog=settings.backlog,
+            access_log=access_log,
+            log_config=None,
+            timeout_keep_alive=settings.keep_alive_seconds,
+            timeout_graceful_shutdown=settings.graceful_timeout_seconds,
+            ssl_certfile=settings.ssl_certfile,
+            ssl_keyfile=settings.ssl_keyfile,
+            ssl_ca_certs=settings.ssl_ca_certs,
+            **options,
+        )
         config.load()
         config.get_loop_factory()
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError([_tls_problem(settings, error)]) from None
-    except (ImportError, AttributeError, ValueError) as error:
-        message = f"LOOP = {settings.loop!r}, HTTP = {settings.http!r}: one of them can't be loaded ({error})."
-        raise ConfigurationError([message]) from None
+    except (ImportError, ImportFromStringError, LookupError, TypeError, ValueError) as error:
+        given = f"LOOP = {settings.loop!r}, HTTP = {settings.http!r}, UVICORN = {settings.uvicorn!r}"
+        raise ConfigurationError([f"{given}: uvicorn can't use one of them ({error})."]) from None
     return config
+
+
+def _imported(value: str, key: str, known: Mapping[str, object]) -> Any:
+    return value if value in known else import_from_string(value, key)
 
 
 def _tls_problem(settings: ServerSettings, error: OSError) -> str:

@@ -12,6 +12,7 @@ import django
 import uvicorn
 
 import django_asgi_deploy
+from django_asgi_deploy import database
 from django_asgi_deploy.addresses import parse_address
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ExitStatus
@@ -34,7 +35,9 @@ def run(
             project = load()
         logs.configure(colour=colour)
         access_log = settings.access_log == "text" or (settings.access_log == "auto" and debug)
-        config = build_config(settings, project.application, access_log=access_log, lifespan=project.is_ours or None)
+        config = build_config(
+            settings, project.application, access_log=access_log, lifespan=project.application is project.ours or None
+        )
         say(_banner(project, config, debug=debug))
         serving = "\n".join(f"Serving {url}" for url in sockets.urls(tls=config.is_ssl))
         worker = Worker(config, on_ready=lambda: say(serving), cleanup=sockets.close)
@@ -64,10 +67,11 @@ def _banner(project: Project, config: uvicorn.Config, *, debug: bool) -> str:
     rows = [
         ("application", f"{project.found.name} ({project.found.origin})"),
         ("settings", f"{project.settings_module.name} ({project.settings_module.origin})"),
-        ("handler", project.handler),
+        *(("handler", line) for line in project.handler_in_words()),
         ("server", f"{implementations(config)}; one worker, pid {os.getpid()}"),
     ]
-    rows += [("database", line) for line in project.databases]
+    if project.pooled:
+        rows += [("database", line) for line in database.advice(1, project.pooled.threads)]
     if debug:
         rows.append(("DEBUG", "is on: for development only"))
     rows += [("note", note) for note in project.notes]

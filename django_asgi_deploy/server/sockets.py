@@ -118,7 +118,8 @@ def _tcp_error(address: TCPAddress, error: OSError) -> AddressError:
     if error.errno == errno.EADDRINUSE:
         owner = owner_of_port(address.port)
         by = f" by {owner}" if owner else ""
-        return AddressError(f"{address} is in use{by}. Stop that, or choose another port: runasgi {address.port + 1}")
+        other = TCPAddress(address.host, address.port + (1 if address.port < 65535 else -1))
+        return AddressError(f"{address} is in use{by}. Stop that, or choose another port: runasgi {other}")
     if error.errno == errno.EACCES:
         return AddressError(
             f"{address}: ports below 1024 need a privilege this process doesn't have. Use a port above, as in "

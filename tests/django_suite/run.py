@@ -73,7 +73,7 @@ def main():
     parser.add_argument("--report", type=Path, help="write what was counted to this file, as JSON")
     options, arguments = parser.parse_known_args()
 
-    sys.path.remove(str(HERE))
+    sys.path[:] = [entry for entry in sys.path if entry != str(HERE)]
     sys.path.insert(0, str(options.tests_dir))
     sys.path.append(str(HERE.parent.parent))
     os.chdir(options.tests_dir)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from django.test import override_settings
 
+# ruff: noqa: ASYNC110 - what another thread does sets no asyncio.Event
 from tests.handlers import configured  # noqa: F401 - settings come before anything of Django's
 
 APPS = [f"django.contrib.{name}" for name in ("contenttypes", "auth", "sessions", "messages")]
@@ -98,3 +99,9 @@ def run(main, handler=None, timeout=60):
                 await handler.aclose()
 
     return asyncio.run(wrapped())
+
+
+async def idle(handler):
+    """Wait until no thread of the handler is busy."""
+    while handler.stats().busy:
+        await asyncio.sleep(0.001)

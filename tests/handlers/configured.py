@@ -20,6 +20,12 @@ if not settings.configured:
                 "TEST": {"NAME": None},
             }
         },
+        INSTALLED_APPS=[
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.sessions",
+            "django.contrib.messages",
+        ],
         USE_TZ=True,
     )
     django.setup()

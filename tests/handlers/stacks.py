@@ -18,11 +18,14 @@ from typing import NamedTuple
 
 from asgiref.local import Local
 from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.contrib import messages
+from django.contrib.sessions.backends import cache
 from django.core import signals
 from django.core.exceptions import BadRequest, MiddlewareNotUsed, PermissionDenied, SuspiciousOperation
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connection, transaction
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
+from django.middleware.csrf import get_token
 from django.template.response import SimpleTemplateResponse
 from django.urls import get_script_prefix, get_urlconf, path
 from django.utils import translation
@@ -97,6 +100,8 @@ class Case:
     got_exception: str = ""
     error_views: bool = False
     atomic_requests: bool = False
+    django_middleware: bool = False  # Django's default seven, the described ones among them
+    at_once: bool = False  # the requests don't wait for each other
 
     @property
     def classic(self):
@@ -142,6 +147,21 @@ RESULTS = [
     *(f"raise {name}" for name in EXCEPTIONS),
 ]
 INSIDE = ["", "bridge", "loose bridge", "query", "on commit", "language", "body"]
+INSIDE_DJANGO_MIDDLEWARE = ["", "session", "message", "messages", "csrf", "user", *INSIDE]
+# Where the described middleware stand: before these, in this order.
+DJANGO_MIDDLEWARE = [
+    None,
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    None,
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    None,
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    None,
+]
 
 
 # --- What is written down --------------------------------------------------------------------------------------------
@@ -174,24 +194,44 @@ class Event(NamedTuple):
     instance: int
 
 
+class Served:
+    """One request, and what is known of it: which threads and which task are its own."""
+
+    def __init__(self, request_id):
+        self.request_id = request_id
+        self.events = []
+        self.task = None
+        self.workers = []
+        self.streams = False
+
+
 class Recorder:
-    """Collects the events of one handler, one list for each request."""
+    """Collects the events of one handler, one list for each request.
+
+    Which request an event belongs to says the head of its trail: the driver sets it, and contexts carry it everywhere.
+    """
 
     def __init__(self):
         self.constructions = []
         self.requests = []
+        self.strays = []
         self._lock = threading.Lock()
-        self.events = None
 
     def begin(self):
-        """Start the list of the next request; called by the driver on the loop."""
-        self.events = []
-        self.requests.append(self.events)
+        """Start the list of another request; called by the driver on the loop."""
         self.loop_thread = threading.current_thread()
-        self.request_task = None
-        self.workers = []
-        self.streams = False
-        self.token = object()
+        served = Served(f"request {len(self.requests)}")
+        self.requests.append(served)
+        return served
+
+    @property
+    def served(self):
+        """The request whose context this is."""
+        trail = TRAIL.get()
+        for served in self.requests:
+            if trail and trail[0] == served.request_id:
+                return served
+        return None
 
     def constructed(self, name):
         self.constructions.append(name)
@@ -200,40 +240,43 @@ class Recorder:
     def event(self, name, nature, *, branch="", detail=None, instance=0, leaves_trail=True):
         thread = threading.current_thread()
         task = "none"
+        served = self.served
+        if served is None:
+            self.strays.append(f"{name} knows of no request: {TRAIL.get()}")
+            return
         with self._lock:
             if thread is self.loop_thread:
                 thread_label = "loop"
                 current = asyncio.current_task()
-                task = "request" if current is self.request_task else "child" if current else "none"
-            elif nature in {"loose", "stream"} or (nature == "finish" and self.streams):
+                task = "request" if current is served.task else "child" if current else "none"
+            elif nature in {"loose", "stream"} or (nature == "finish" and served.streams):
                 thread_label = "other"
             else:
-                if thread not in self.workers:
-                    self.workers.append(thread)
-                number = self.workers.index(thread) + 1
+                if thread not in served.workers:
+                    served.workers.append(thread)
+                number = served.workers.index(thread) + 1
                 thread_label = "worker" if number == 1 else f"worker {number}"
             trail = TRAIL.get()
-            self.events.append(
-                Event(name, nature, branch, thread_label, task, trail, self.ambient(thread_label), detail, instance)
-            )
+            ambient = self.ambient(thread_label, served)
+            served.events.append(Event(name, nature, branch, thread_label, task, trail, ambient, detail, instance))
         if leaves_trail:
             TRAIL.set((*trail, name))
-            ASGIREF_LOCAL.token = self.token
+            ASGIREF_LOCAL.token = served
             if thread_label == "worker":
-                THREAD_LOCAL.token = self.token
+                THREAD_LOCAL.token = served
 
-    def ambient(self, thread_label):
+    def ambient(self, thread_label, served):
         """What Django and others keep in locals: language, URLconf, prefix, and one of our own of either kind."""
         urlconf = get_urlconf()
         seen = (
             translation.get_language(),
             urlconf if urlconf is None else urlconf.rpartition(".")[2],
             get_script_prefix(),
-            getattr(ASGIREF_LOCAL, "token", None) is self.token,
+            getattr(ASGIREF_LOCAL, "token", None) is served,
         )
         if thread_label == "worker":
             # A thread serves one request after another, under WSGI as in a pool: what an earlier one left is nothing.
-            seen += (getattr(THREAD_LOCAL, "token", None) is self.token,)
+            seen += (getattr(THREAD_LOCAL, "token", None) is served,)
         return seen
 
 
@@ -476,6 +519,22 @@ def make_view(description, name, recorder):
                 translation.activate("de")
             case "body":
                 recorder.event(f"{name}.body", "sync", detail=request.body)
+            case "session" if hasattr(request, "session"):
+                request.session["visits"] = request.session.get("visits", 0) + 1
+                recorder.event(f"{name}.session", "sync", detail=request.session["visits"])
+            case "user" if hasattr(request, "user"):
+                recorder.event(f"{name}.user", "sync", detail=str(request.user))
+            case _:
+                touch(request)
+
+    def touch(request):
+        match description.inside:
+            case "message" if hasattr(request, "_messages"):
+                messages.info(request, "a message")
+            case "messages" if hasattr(request, "_messages"):
+                request.shown = [str(message) for message in messages.get_messages(request)]
+            case "csrf":
+                get_token(request)
 
     async def inside_async(request):
         match description.inside:
@@ -497,6 +556,13 @@ def make_view(description, name, recorder):
                 translation.activate("de")
             case "body":
                 recorder.event(f"{name}.body", "async", detail=request.body)
+            case "session" if hasattr(request, "session"):
+                await request.session.aset("visits", await request.session.aget("visits", 0) + 1)
+                recorder.event(f"{name}.session", "async", detail=await request.session.aget("visits"))
+            case "user" if hasattr(request, "user"):
+                recorder.event(f"{name}.user", "async", detail=str(await request.auser()))
+            case _:
+                touch(request)
 
     def sync_view(request, n):
         recorder.event(name, "sync", detail=(n, request.resolver_match.view_name))
@@ -608,7 +674,7 @@ def make_response(result, name, recorder):
         def close(self):
             recorder.event(f"{name}.file closed", "stream")
 
-    recorder.streams = "stream" in result or result == "file"
+    recorder.served.streams = "stream" in result or result == "file"
     match result:
         case "none":
             return None
@@ -636,6 +702,26 @@ def make_response(result, name, recorder):
             return HttpResponse(result, status=201)
 
 
+def make_session_store(recorder):
+    """A session engine that writes down where it reads and writes."""
+
+    class SessionStore(cache.SessionStore):
+        def load(self):
+            recorder.event("session load", "sync")
+            return super().load()
+
+        async def aload(self):
+            recorder.event("session load", "async")
+            return await super().aload()
+
+        def save(self, must_create=False):
+            if not must_create:
+                recorder.event("session save", "sync")
+            return super().save(must_create=must_create)
+
+    return SessionStore
+
+
 # --- The whole site --------------------------------------------------------------------------------------------------
 
 _numbers = itertools.count()
@@ -654,13 +740,20 @@ class Site:
         self.module = self._module("site")
         # Names are the same for both handlers, so that what is compared doesn't name the run.
         views = [make_view(kind, f"view{number}", recorder) for number, kind in enumerate(case.views)]
+        self.sessions = self._module("sessions")
+        self.sessions.SessionStore = make_session_store(recorder)
         self.urls = self._urlconf("urls", views)
         self.other_urls = self._urlconf("other_urls", views[::-1])
-        self.middleware = []
+        described = []
         for number, description in enumerate(case.middleware):
             name = f"m{number}"
             setattr(self.module, name, make_middleware(description, name, recorder, self._rerouter(description)))
-            self.middleware.append(f"{self.module.__name__}.{name}")
+            described.append(f"{self.module.__name__}.{name}")
+        self.middleware = list(described)
+        if case.django_middleware:
+            rest = iter(described)
+            self.middleware = [path or next(rest, None) for path in DJANGO_MIDDLEWARE]
+            self.middleware = [path for path in self.middleware if path]
 
     def _module(self, name):
         module = types.ModuleType(f"generated_{next(_numbers)}.{name}")
@@ -727,7 +820,7 @@ class Site:
             yield signals.got_request_exception, receiver
 
     def close(self):
-        for module in (self.module, self.urls, self.other_urls):
+        for module in (self.module, self.sessions, self.urls, self.other_urls):
             del sys.modules[module.__name__]
 
 

@@ -18,7 +18,7 @@ from django.urls import path, register_converter
 from django.utils.deprecation import MiddlewareMixin
 
 from django_asgi_deploy.handlers.asgi import ASGIHandler
-from tests.handlers.client import Client, get, run, site
+from tests.handlers.client import Client, get, idle, run, site
 
 HERE = __name__
 DEFAULT_MIDDLEWARE = [
@@ -540,8 +540,8 @@ def test_tasks_that_outlive_their_request_keep_working():
         await get(handler, "/sync")
         go[0].set()
         await asyncio.gather(*tasks)
-        assert results[0].startswith("django-")
         assert len(results) == 2
+        assert any(name.startswith("django-") for name in results)
 
     tasks, go = [], []
     with site([path("async", aview), path("sync", view)]):
@@ -602,7 +602,7 @@ def test_a_request_within_a_request_shares_its_thread_and_does_not_wait_for_anot
 
     async def main():
         assert (await get(handler, "/outer")).text == "True"
-        assert handler.stats().busy == 0
+        await idle(handler)
 
     with site([path("outer", outer), path("inner", inner)]):
         handler = ASGIHandler(1)
@@ -707,8 +707,7 @@ def test_a_running_synchronous_view_ends_by_itself_and_its_answer_is_thrown_away
         blocked.opened.set()
         await client.task
         assert client.messages == []
-        while handler.stats().busy:
-            await asyncio.sleep(0)
+        await idle(handler)
         assert handler.stats().abandoned == 0
         assert (await get(handler, "/")).text == "late"
 
@@ -757,7 +756,7 @@ def test_a_cancelled_request_ends_with_cancelled_error_and_gives_its_thread_back
         client.task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await client.task
-        assert handler.stats().busy == 0
+        await idle(handler)
 
     with site([path("", view)]):
         handler = ASGIHandler(1)
@@ -791,7 +790,7 @@ def test_generators_are_closed_when_the_client_leaves():
             client.leave()
             await client.task
         assert closed == [("async", threading.get_ident()), ("sync", made[0]), ("sync", made[1])]
-        assert handler.stats().busy == 0
+        await idle(handler)
 
     made = []
 
@@ -934,7 +933,7 @@ def test_a_synchronous_iterator_runs_in_the_views_thread_to_its_end():
     async def main():
         clients = await asyncio.gather(*(get(handler, "/") for _ in range(12)))
         assert {client.text for client in clients} == {"True True True "}
-        assert handler.stats().busy == 0
+        await idle(handler)
 
     with site([path("", view)]):
         handler = ASGIHandler(2)
@@ -957,8 +956,7 @@ def test_an_asynchronous_stream_holds_no_thread_and_its_steps_may_take_any():
         clients = [Client(handler, "/stream").start() for _ in range(10)]
         for client in clients:
             await client.has(2)
-        while handler.stats().busy:
-            await asyncio.sleep(0)
+        await idle(handler)
         assert (await get(handler, "/sync")).status == 200
         waiting.set()
         await asyncio.gather(*(client.task for client in clients))
@@ -995,7 +993,7 @@ def test_a_file_is_read_in_chunks_as_the_client_takes_them_and_holds_no_thread_o
         await client.has(3)
         await asyncio.sleep(0.01)
         assert opened[0].tell() <= 3 * 2**16
-        assert handler.stats().busy == 0
+        await idle(handler)
         gate.set()
         await client.task
         assert client.body == content
@@ -1074,7 +1072,7 @@ def test_an_exception_from_a_receiver_reaches_the_server():
         for where_to in ("/sync", "/async"):
             with pytest.raises(ZeroDivisionError):
                 await get(handler, where_to)
-        assert handler.stats().busy == 0
+        await idle(handler)
 
     patterns = [path("sync", sync_view), path("async", async_view)]
     with connected(signals.request_started, fails), site(patterns):
@@ -1087,15 +1085,18 @@ def test_exceptions_that_are_no_errors_pass_through(error):
     def view(request):
         raise error
 
-    async def main():
-        task = asyncio.create_task(get(handler, "/"))
-        await asyncio.wait([task])
-        assert isinstance(task.exception(), error)
-        assert handler.stats().busy == 0
+    async def aview(request):
+        raise error
 
-    if error is KeyboardInterrupt:
-        pytest.skip("asyncio stops its loop for it, as it does under Django's handler")
-    with site([path("", view)]):
+    async def end():
+        await idle(handler)
+        await handler.aclose()
+
+    with site([path("sync", view), path("async", aview)]):
         handler = ASGIHandler(1)
-        with pytest.raises(error):
-            run(main, handler)
+        loop = asyncio.new_event_loop()
+        for where_to in ("/sync", "/async"):
+            with pytest.raises(error):
+                loop.run_until_complete(Client(handler, where_to).run())
+        loop.run_until_complete(end())
+        loop.close()

@@ -17,16 +17,20 @@ from django.urls import path
 from django.utils.deprecation import MiddlewareMixin
 
 from django_asgi_deploy.handlers.asgi import ASGIHandler
-from tests.handlers.client import Client, get, run, site
+from tests.handlers.client import Client, get, idle, run, site
 from tests.postgres import PROGRAMS, run_postgres
+from tests.programs import missing, require_package
 
-pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="needs PostgreSQL's programs")
+pytestmark = pytest.mark.real
 TENANTS = ("red", "blue")
 local = threading.local()
 
 
 @pytest.fixture(scope="module")
 def postgres():
+    require_package("psycopg")
+    if PROGRAMS is None:
+        missing("program initdb (PostgreSQL)")
     with run_postgres() as server:
         yield server
 
@@ -249,7 +253,7 @@ def test_an_open_transaction_keeps_its_thread_while_an_asynchronous_stream_runs(
         others = [asyncio.create_task(get(handler, "/other")) for _ in range(5)]
         assert (await get(handler, "/")).text == "True True True "
         await asyncio.gather(*others)
-        assert handler.stats().busy == 0
+        await idle(handler)
 
     entered = []
     with database(postgres), site([path("", view), path("other", one_query)]):

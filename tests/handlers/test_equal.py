@@ -23,6 +23,7 @@ from tests.handlers.stacks import (
     ASYNC_VIEWS,
     EXCEPTIONS,
     INSIDE,
+    INSIDE_DJANGO_MIDDLEWARE,
     MIDDLEWARE_FORMS,
     RESULTS,
     SYNC_VIEWS,
@@ -92,7 +93,7 @@ views = st.builds(
     ViewKind,
     form=st.sampled_from([*SYNC_VIEWS, *ASYNC_VIEWS, "function", "function", "async function", "async function"]),
     result=st.sampled_from([*RESULTS, "plain", "template", "template", "stream", "async stream", "own close"]),
-    inside=st.sampled_from(INSIDE),
+    inside=st.one_of(st.sampled_from(INSIDE), st.sampled_from(INSIDE_DJANGO_MIDDLEWARE)),
 )
 requests = st.builds(
     Request,
@@ -111,6 +112,8 @@ cases = st.builds(
     got_exception=receivers,
     error_views=st.booleans(),
     atomic_requests=st.sampled_from([False] * 7 + [True]),
+    django_middleware=st.booleans(),
+    at_once=st.booleans(),
 )
 
 
@@ -162,7 +165,7 @@ def test_the_handler_does_what_djangos_does_event_by_event():
 @pytest.mark.parametrize("handler", sorted({DJANGOS_OWN, HANDLER_UNDER_TEST}))
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_planted_in_the_handler_is_found(fault, handler):
-    """In Django's or in ours: the 200 examples of CI show each fault, and by its own sign, not by another difference."""
+    """In Django's or in ours: 200 examples show each fault, and by its own sign, not by another difference."""
     faulty = property_holds(import_string(handler), 200, fault, FAULTS[fault], phases=[Phase.generate])
     with pytest.raises(Different):
         faulty()

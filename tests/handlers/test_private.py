@@ -18,10 +18,11 @@ from django.core.handlers.base import BaseHandler
 from django.db import close_old_connections, connection
 from django.dispatch import Signal
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from django.test import override_settings
 from django.urls import get_urlconf, set_urlconf
 from django.utils.deprecation import MiddlewareMixin
 
-from django_asgi_deploy.handlers import chains, private
+from django_asgi_deploy.handlers import chains, private, rules
 from django_asgi_deploy.handlers.affinity import Dispatcher
 from django_asgi_deploy.handlers.asgi import ASGIHandler
 from tests.handlers.client import get, run, site
@@ -287,6 +288,7 @@ def test_the_urlconf_is_forgotten():
 
 
 def test_caches_that_have_something_to_close_are_noticed():
+    assert isinstance(private.caches_storage(), contextvars.ContextVar)
     assert private.caches_need_no_close()
 
     class Closing:
@@ -299,6 +301,10 @@ def test_caches_that_have_something_to_close_are_noticed():
     caches["default"] = Closing()
     assert not private.caches_need_no_close()
     caches["default"] = saved
+    with override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}):
+        assert private.caches_need_no_close()
+        caches["default"] = Closing()
+        assert not private.caches_need_no_close()
 
 
 def test_a_transaction_is_noticed():
@@ -403,7 +409,7 @@ def test_the_content_of_djangos_responses_is_plain():
     assert not private.has_plain_content(Own())
 
 
-@pytest.mark.parametrize("path", sorted(chains.RULES))
+@pytest.mark.parametrize("path", sorted(rules.RULES))
 def test_middleware_known_to_need_no_thread_is_still_what_it_was(path):
     """Exact class and hooks of its own module; a new hook here has to be looked at."""
     from django.utils.module_loading import import_string
@@ -419,9 +425,9 @@ def test_middleware_known_to_need_no_thread_is_still_what_it_was(path):
 
     with site([]):
         instance = middleware(get_response)
-    assert chains.rule_for(instance) is chains.RULES[path]
+    assert rules.rule_for(instance) is rules.RULES[path]
     assert chains.is_classic(instance)
-    assert {name for name in chains.HOOKS if hasattr(instance, name)} <= {
+    assert {name for name in rules.HOOKS if hasattr(instance, name)} <= {
         "process_request",
         "process_response",
         "process_view",
@@ -431,4 +437,4 @@ def test_middleware_known_to_need_no_thread_is_still_what_it_was(path):
         pass
 
     with site([]):
-        assert chains.rule_for(Subclass(get_response)) is chains.THREAD
+        assert rules.rule_for(Subclass(get_response)) is rules.THREAD

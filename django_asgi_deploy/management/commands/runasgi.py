@@ -16,6 +16,10 @@ class Command(BaseCommand):
     requires_system_checks = []  # they run when the options are known to be right, see project.load
     suppressed_base_arguments = {"--verbosity"}
 
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        # An abbreviation that works today could mean something else when there are more options.
+        return super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("addrport", nargs="?", help="one more --bind: a port, or host:port")
         parser.add_argument("--skip-checks", action="store_true", help="Skip system checks.")
@@ -44,6 +48,8 @@ class Command(BaseCommand):
         command_line = _given(options)
         settings = conf.load(command_line, checks=[config.problems])
         if options["print_config"]:
+            for note in settings.notes:
+                self.stderr.write(note)
             self.stdout.write(conf.as_json(settings) if options["print_config"] == "json" else conf.as_text(settings))
             return
         os.environ.update(conf.as_environment(command_line))
