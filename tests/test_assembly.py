@@ -117,6 +117,28 @@ def test_with_debug_and_no_allowed_hosts_the_own_machine_is_allowed(
 
 
 @pytest.mark.parametrize(
+    ("static_url", "path", "status"),
+    [
+        ("static/", "/site/static/admin/css/base.css", 200),
+        ("static/", "/site/static/admin/css/none.css", 404),
+        ("/site/static/", "/site/static/admin/css/base.css", 200),
+        ("https://cdn.example/static/", "/site/static/admin/css/base.css", 404),
+    ],
+)
+def test_below_a_root_path_the_finders_know_static_url_from_there(
+    settings: Settings, static_url: str, path: str, status: int
+) -> None:
+    """As when Django is mounted in another framework; there the links in its pages begin with the prefix."""
+    settings.DEBUG = True
+    settings.STATIC_URL = static_url
+    contrib = ("admin", "auth", "contenttypes", "staticfiles")
+    settings.INSTALLED_APPS = ["django_asgi_deploy", *(f"django.contrib.{name}" for name in contrib)]
+    app = application(settings, STATIC="auto")
+    start, *_ = asyncio.run(exchange(app, http(path, root_path="/site")))
+    assert start["status"] == status
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (
