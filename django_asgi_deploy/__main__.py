@@ -11,11 +11,15 @@ from django.core.management import execute_from_command_line
 from django.core.management.base import CommandParser
 
 from django_asgi_deploy import importer
+from django_asgi_deploy.deployment.render import PROJECT_TEMPLATE
 from django_asgi_deploy.exceptions import ASGIDeployError
 
 
 def main(argv: list[str]) -> None:
     """Find the settings, import them, and hand over to Django's command line."""
+    if argv[1:] == ["makeasgi", "--template-path"]:
+        print(PROJECT_TEMPLATE)  # asked for by somebody who is about to make a project, and has no settings yet
+        return
     parser = CommandParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--settings")
     parser.add_argument("--pythonpath")

@@ -16,6 +16,8 @@ from typing import Any, Literal
 from django_asgi_deploy.addresses import parse_address
 from django_asgi_deploy.exceptions import ConfigurationError
 from django_asgi_deploy.options import Option, option, options_of
+from django_asgi_deploy.origins import OriginPattern
+from django_asgi_deploy.prefixes import parse_prefix
 
 PREFIX = "ASGI_DEPLOY_"
 
@@ -27,6 +29,21 @@ GROUPS = {
     "http": "HTTP",
     "server": "The server underneath",
 }
+
+
+SETTINGS = "settings.ASGI_DEPLOY"
+
+
+def check_middleware(entry: object) -> None:
+    match entry:
+        case str() | (str(), {}):
+            return
+    raise ValueError("expected an import string, or a pair of an import string and a dictionary of options")
+
+
+def check_mount(prefix: str) -> None:
+    if not parse_prefix(prefix):
+        raise ValueError('Django itself is there; expected a prefix such as "/api"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +69,35 @@ class Settings:
     )
     static: Literal["auto", "off"] = option(
         "auto", "application", "Static files: auto serves them through the finders while DEBUG is on; off never does."
+    )
+    middleware: list[Any] = option(
+        [],
+        "application",
+        "ASGI middleware around everything, mounts included, the outermost first: import strings, or pairs of an "
+        "import string and a dictionary of options.",
+        flag=False,
+        items="import strings, or pairs of an import string and a dictionary of options",
+        check=check_middleware,
+    )
+    mounts: dict[str, str] = option(
+        {},
+        "application",
+        "Other ASGI applications: a prefix such as /api, and the import string of what answers below it.",
+        flag=False,
+        items="prefixes and import strings",
+        check=check_mount,
+    )
+    websocket: str | None = option(
+        None,
+        "application",
+        "Import string of the ASGI application that takes WebSockets; without it, handshakes are denied.",
+    )
+    websocket_allowed_origins: list[str] = option(
+        [],
+        "application",
+        "Beside ALLOWED_HOSTS: whose pages may open a WebSocket, as in https://example.com, .example.com or *.",
+        items="origins",
+        check=OriginPattern.parse,
     )
     bind: list[str] = option(
         ["127.0.0.1:8000"],
@@ -104,6 +150,11 @@ class Settings:
         for each in OPTIONS.values():
             yield each, getattr(self, each.name), self.origins.get(each.key, "default")
 
+    def where(self, key: str) -> str:
+        """Where the value was given, for messages."""
+        origin = self.origins.get(key, "default")
+        return f'{SETTINGS}["{key}"]' if origin == SETTINGS else origin
+
 
 OPTIONS: Mapping[str, Option] = types.MappingProxyType(options_of(Settings, PREFIX))
 
@@ -150,7 +201,7 @@ class _Draft:
         self.notes: list[str] = []
 
     def read_settings(self, mapping: Any) -> None:
-        where = "settings.ASGI_DEPLOY"
+        where = SETTINGS
         if not isinstance(mapping, Mapping):
             self.problems.append(f"{where} = {_shown(mapping)}: expected a dictionary of options.")
             return
@@ -236,6 +287,12 @@ def _contradictions(settings: Settings) -> list[str]:
             f"WORKERS = {settings.workers} ({settings.origins['WORKERS']}): more than one worker comes with the "
             "supervisor, which this version doesn't have yet; serve with one worker."
         )
+    if settings.websocket_allowed_origins and not settings.websocket:
+        where = settings.origins["WEBSOCKET_ALLOWED_ORIGINS"]
+        problems.append(f"WEBSOCKET_ALLOWED_ORIGINS ({where}) needs WEBSOCKET beside it: it is for that application.")
+    if len(set(map(parse_prefix, settings.mounts))) < len(settings.mounts):
+        prefixes = ", ".join(map(repr, settings.mounts))
+        problems.append(f"MOUNTS ({settings.origins['MOUNTS']}): two of {prefixes} are the same.")
     twice = {text for text in settings.bind if settings.bind.count(text) > 1 and not _takes_any_port(text)}
     problems += [f"BIND: {text!r} is given twice." for text in sorted(twice)]
     if not settings.bind:
@@ -265,7 +322,7 @@ def as_environment(command_line: Mapping[str, Any]) -> dict[str, str]:
 
 def as_text(settings: Settings) -> str:
     """A table of key, value and origin."""
-    rows = [(each.key, json.dumps(value), origin) for each, value, origin in settings.items()]
+    rows = [(each.key, json.dumps(value, default=repr), origin) for each, value, origin in settings.items()]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for key, value, origin in rows)
 
@@ -273,5 +330,7 @@ def as_text(settings: Settings) -> str:
 def as_json(settings: Settings) -> str:
     """``{"KEY": {"value": ..., "origin": "..."}, ...}``"""
     return json.dumps(
-        {each.key: {"value": value, "origin": origin} for each, value, origin in settings.items()}, indent=2
+        {each.key: {"value": value, "origin": origin} for each, value, origin in settings.items()},
+        indent=2,
+        default=repr,
     )

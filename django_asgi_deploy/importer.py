@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django_asgi_deploy.exceptions import ApplicationError, ProjectError
+from django_asgi_deploy.exceptions import ApplicationError, ASGIDeployError, ProjectError
 
 VARIABLE = "DJANGO_SETTINGS_MODULE"
 
@@ -69,6 +69,8 @@ def _import_module(name: str, path: str, origin: str) -> Any:
             raise _import_failed(name, origin, error) from error
         message = f"{path!r} ({origin}): there is no module {error.name!r}{_nearest(name, _neighbours(name))}"
         raise ApplicationError(message) from None
+    except ASGIDeployError:
+        raise  # its text is the whole message: a wrong option, found while asgi.py makes the application
     except Exception as error:
         raise _import_failed(name, origin, error) from error
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,11 +17,12 @@ def option(
     flag: bool = True,
     minimum: int | None = None,
     items: str = "strings",
-    check: Callable[[str], object] | None = None,
+    check: Callable[[Any], object] | None = None,
 ) -> Any:
     """A dataclass field that is an option.
 
-    ``items`` says in words what a list or dictionary holds; ``check`` raises ValueError for an item that is none.
+    ``items`` says in words what a list or dictionary holds; ``check`` raises ValueError for a value, or an item of a
+    list, or a key of a dictionary, that is none.
     """
     metadata = {"group": group, "help": text, "flag": flag, "minimum": minimum, "items": items, "check": check}
     if isinstance(default, (list, dict)):
@@ -42,7 +43,7 @@ class Option:
     flag: bool
     minimum: int | None
     items: str
-    check: Callable[[str], object] | None
+    check: Callable[[Any], object] | None
 
     @property
     def key(self) -> str:
@@ -77,7 +78,7 @@ class Option:
     def default_in_words(self) -> str:
         if self.default is None:
             return "none"
-        return ", ".join(self.default) if self.is_list else in_words(self.default)
+        return ", ".join(self.default) or "none" if self.is_list else in_words(self.default)
 
     @property
     def expected(self) -> str:
@@ -114,7 +115,9 @@ class Option:
             value = next((choice for choice in self.choices if in_words(choice) == in_words(value)), value)
         if not self._fits(value):
             raise ValueError(f"expected {self.expected}")
-        return [self._checked(item) for item in value] if self.is_list else value
+        for item in value if self.is_list or self.is_dictionary else [value]:
+            self._check(item)
+        return list(value) if self.is_list else value
 
     def _fits(self, value: Any) -> bool:
         if self.choices:
@@ -124,18 +127,21 @@ class Option:
         if self.is_number:
             return type(value) is int and (self.minimum is None or value >= self.minimum)
         if self.is_list:
-            return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+            return isinstance(value, (list, tuple)) and self._have_type(value, 0)
         if self.is_dictionary:
-            return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+            return isinstance(value, dict) and self._have_type(value, 0) and self._have_type(value.values(), 1)
         return isinstance(value, str) and value != ""
 
-    def _checked(self, item: str) -> str:
-        if self.check:
+    def _have_type(self, items: Iterable[Any], parameter: int) -> bool:
+        """Whether all are strings, where the type's parameter says so."""
+        return typing.get_args(self.type)[parameter] is not str or all(isinstance(item, str) for item in items)
+
+    def _check(self, item: Any) -> None:
+        if self.check and item is not None:
             try:
                 self.check(item)
             except ValueError as error:
                 raise ValueError(f"{item!r}: {error}") from None
-        return item
 
 
 def options_of(settings: type, prefix: str) -> dict[str, Option]:

@@ -1,30 +1,38 @@
 """The project, loaded as ``runasgi`` serves it: settings module, checks, URLconf, application."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
 from typing import cast
 
-from asgiref.compatibility import is_double_callable
 from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIHandler
-from django.core.handlers.wsgi import WSGIHandler
 from django.core.management.base import SystemCheckError
 from django.urls import URLResolver, get_resolver
 
 from django_asgi_deploy import importer
+from django_asgi_deploy.applications import import_application
 from django_asgi_deploy.asgi import Application, assemble
 from django_asgi_deploy.conf import Settings
-from django_asgi_deploy.exceptions import ApplicationError, ConfigurationError, ProjectError
+from django_asgi_deploy.exceptions import ConfigurationError, ProjectError
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
 from django_asgi_deploy.importer import Found
 from django_asgi_deploy.types import ASGIApp
 
 # Options that only an application of ours obeys.
-OF_THE_APPLICATION = ("HANDLER", "THREADS", "THREAD_QUEUE_TIMEOUT_SECONDS", "STATIC")
+OF_THE_APPLICATION = (
+    "HANDLER",
+    "THREADS",
+    "THREAD_QUEUE_TIMEOUT_SECONDS",
+    "STATIC",
+    "MIDDLEWARE",
+    "MOUNTS",
+    "WEBSOCKET",
+    "WEBSOCKET_ALLOWED_ORIGINS",
+)
 IMPORT_LINE = "from django_asgi_deploy.asgi import get_asgi_application"
+INSTEAD_OF_WSGI = f"In that module write: {IMPORT_LINE}; application = get_asgi_application()"
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
         made = assemble(settings)
         found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
         return Project(made, made, found, settings_module, settings.notes)
-    app = _checked(importer.import_from_string(found.name, found.origin), found)
+    app = import_application(found.name, found.origin, if_wsgi=INSTEAD_OF_WSGI)
     notes = [*settings.notes, *_other_default(found, settings_module)]
     if type(app) is cast(object, ASGIHandler):
         app = assemble(settings, cast(ASGIHandler, app))
@@ -127,50 +135,6 @@ def _configured(settings: Settings) -> Found | None:
 
 
 # ------------------------------------------------------------------ what was found under the application's name
-
-
-def _checked(app: object, found: Found) -> ASGIApp:
-    """The object itself if a server can call it. Raises ApplicationError saying what it is and what to write."""
-    what = f"{found.name} ({found.origin})"
-    if not callable(app):
-        raise ApplicationError(
-            f"{what} is {type(app).__name__} {_shown(app)}, which can't be called: not an application."
-        )
-    if isinstance(app, WSGIHandler) or _parameters(app)[:2] == ["environ", "start_response"]:
-        raise ApplicationError(
-            f"{what} is a WSGI application; over ASGI it would answer 500 to everything. In that module write: "
-            f"{IMPORT_LINE}; application = get_asgi_application()"
-        )
-    if not inspect.isclass(app) and not _required_parameters(app):
-        name = found.name.partition(":")[2] or "application"
-        raise ApplicationError(f"{what} makes an application instead of being one. Call it: application = {name}()")
-    if inspect.isclass(app) or is_double_callable(app):  # type: ignore[no-untyped-call]
-        kind = "a class" if inspect.isclass(app) else "a callable in two steps"
-        raise ApplicationError(
-            f"{what} is {kind}, as in ASGI 2, which this server doesn't speak. In that module write: from "
-            "asgiref.compatibility import guarantee_single_callable; application = guarantee_single_callable(...)"
-        )
-    return cast(ASGIApp, app)
-
-
-def _parameters(app: object) -> list[str]:
-    try:
-        return list(inspect.signature(app).parameters)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return ["scope", "receive", "send"]  # C code: believed
-
-
-def _required_parameters(app: object) -> bool:
-    try:
-        parameters = inspect.signature(app).parameters.values()  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return True
-    return any(each.default is each.empty for each in parameters)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _in_vain(settings: Settings) -> list[str]:

@@ -24,7 +24,11 @@ def require_program(*names: str) -> str:
 
 
 def require_package(name: str) -> None:
-    if importlib.util.find_spec(name) is None:
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # not even the package it is in
+        found = None
+    if found is None:
         missing(f"Python package {name}")
 
 

@@ -16,6 +16,8 @@ LEVELS = {
     "shutdown": 0,
     "addresses": 0,
     "options": 0,
+    "origins": 0,
+    "prefixes": 0,
     "importer": 1,
     "database": 1,
     "handlers.pool": 1,
@@ -27,7 +29,11 @@ LEVELS = {
     "handlers.chains": 3,
     "handlers.exchange": 3,
     "handlers.asgi": 3.5,
+    "applications": 2,
     "layers.lifespan": 1,
+    "layers.forward": 1,
+    "layers.mount": 2,
+    "layers.wrap": 1,
     "layers.static": 1,
     "layers.websocket": 1,
     "conf": 2,
@@ -51,13 +57,17 @@ LEVELS = {
     "checks.report": 6,
     "checks.text": 7,
     "checks.run": 7,
+    "deployment.convert": 0,
+    "deployment.render": 5,
+    "deployment.asgi_module": 6,
     "apps": 7,
     "management.commands.runasgi": 8,
     "management.commands.checkasgi": 8,
+    "management.commands.makeasgi": 8,
     "__main__": 8,
 }
 WITHOUT_DJANGO = re.compile(
-    r"exceptions|types|shutdown|addresses|layers\.(wrap|mount|limits)|server\.(systemd|sockets|owner)"
+    r"exceptions|types|shutdown|addresses|origins|prefixes|layers\.(wrap|mount|forward|websocket|limits)|deployment\.convert|server\.(systemd|sockets|owner)"
 )
 
 

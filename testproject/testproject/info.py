@@ -60,9 +60,6 @@ def server_name(request):
 def handler_name(request):
     """The class that hands the request to Django's middleware: what is inside the layers around it."""
     module = sys.modules.get("testproject.asgi" if is_asgi(request) else "testproject.wsgi")
-    handler = inner = getattr(module, "django_application", None) or getattr(module, "application", None)
-    while inner:
-        handler = inner
-        http = getattr(handler, "apps", {}).get("http")
-        inner = http or getattr(handler, "application", None) or getattr(handler, "app", None)
+    application = getattr(module, "application", None)
+    handler = getattr(application, "handler", application)
     return f"{type(handler).__module__}.{type(handler).__qualname__}"

@@ -1,5 +1,5 @@
 """
-Settings of the example site: what ``django-admin startproject`` writes, plus the two lines that are ours.
+Settings of the example site: what ``django-admin startproject`` writes, plus the lines that are ours.
 
 It runs as it is. These environment variables change it:
 
@@ -42,7 +42,10 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
-# The other line of ours is the import in asgi.py. Nothing has to point there: it is found beside this file.
+# WebSockets go to an application of their own: Django speaks HTTP only.
+ASGI_DEPLOY = {"WEBSOCKET": "testproject.websocket.echo"}
+
+# Nothing has to point to asgi.py: it is found beside this file.
 ROOT_URLCONF = "testproject.urls"
 WSGI_APPLICATION = "testproject.wsgi.application"
 

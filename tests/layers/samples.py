@@ -1,0 +1,42 @@
+"""What import strings in settings lead to."""
+
+from typing import Any
+
+from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
+from tests.layers.asgi import Seen
+
+api = Seen("api")
+socket = Seen("socket")
+number = 3
+
+
+class Noting:
+    """Middleware: ``instances`` has all that were made, each with the scopes it has seen."""
+
+    instances: list["Noting"] = []
+
+    def __init__(self, app: ASGIApp, name: str = "") -> None:
+        self.app = app
+        self.name = name
+        self.scopes: list[Scope] = []
+        self.instances.append(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scopes.append(scope)
+        await self.app({**scope, "way": [*scope.get("way", []), self.name]}, receive, send)
+
+
+def broken(app: ASGIApp) -> ASGIApp:
+    raise LookupError("the middleware's own mistake")
+
+
+def nothing(app: ASGIApp) -> None:
+    pass
+
+
+def factory() -> ASGIApp:
+    return api
+
+
+def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    return []
