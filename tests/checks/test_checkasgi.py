@@ -449,7 +449,7 @@ def test_requests_that_fail_alike_are_one_finding(site: Site) -> None:
 def test_a_view_without_end_is_given_up_at_the_deadline(site: Site, view: str) -> None:
     found: list[Any] = []
     seconds = duration(
-        lambda: found.append(report(site, "/" + view.replace("_", "-"), status=1, options=("--timeout", "1")))
+        lambda: found.append(report(site, "/" + view.replace("_", "-"), status=1, options=("--timeout", "4")))
     )
     finding = only_finding(found[0])
     assert (finding["id"], finding["file"], finding["line"]) == (
@@ -462,7 +462,7 @@ def test_a_view_without_end_is_given_up_at_the_deadline(site: Site, view: str) -
 
 
 def test_a_view_that_holds_the_event_loop_does_not_keep_the_others_from_being_checked(site: Site) -> None:
-    found = report(site, "/holds-the-loop", "/", status=1, options=("--timeout", "1"))
+    found = report(site, "/holds-the-loop", "/", status=1, options=("--timeout", "4"))
     finding = only_finding(found)
     assert (finding["id"], finding["file"], finding["line"]) == (
         "asgi.702",
@@ -473,7 +473,7 @@ def test_a_view_that_holds_the_event_loop_does_not_keep_the_others_from_being_ch
 
 
 def test_when_what_hangs_holds_all_threads_the_rest_is_not_requested(site: Site) -> None:
-    found = report(site, "/hangs-for-ever", "/", status=1, options=("--timeout", "1", "--threads", "1"))
+    found = report(site, "/hangs-for-ever", "/", status=1, options=("--timeout", "4", "--threads", "1"))
     assert only_finding(found)["object"] == "GET /hangs-for-ever"
     assert "/ was not requested: what hangs holds all threads" in found["notes"]
 
@@ -544,7 +544,7 @@ def test_middleware_that_keeps_a_view_running_after_its_client_has_left_is_found
         """,
     )
     site.append("mysite/settings", "MIDDLEWARE = ['mysite.middleware.shielding']")
-    finding = only_finding(report(site, status=1, options=("--timeout", "1")))
+    finding = only_finding(report(site, status=1, options=("--timeout", "4")))
     assert (finding["id"], finding["object"]) == ("asgi.705", "a client that leaves")
 
 
@@ -569,7 +569,7 @@ def test_a_lifespan_that_does_not_start_is_found(site: Site, answer: str, messag
                 await django(scope, receive, send)
         """,
     )
-    finding = only_finding(report(site, status=1, options=("--timeout", "1")))
+    finding = only_finding(report(site, status=1, options=("--timeout", "4")))
     assert finding["message"] == f"lifespan startup: {message}: the server doesn't start"
 
 
