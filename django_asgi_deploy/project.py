@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.management.base import SystemCheckError
@@ -79,9 +81,9 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
     if found is None:
         made = assemble(settings)
         found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
-        return Project(made, made, found, settings_module, settings.notes)
+        return Project(made, made, found, settings_module, (*settings.notes, *_static_files()))
     app = import_application(found.name, found.origin, if_wsgi=INSTEAD_OF_WSGI)
-    notes = [*settings.notes, *_other_default(found, settings_module)]
+    notes = [*settings.notes, *_other_default(found, settings_module), *_static_files()]
     if type(app) is cast(object, ASGIHandler):
         app = assemble(settings, cast(ASGIHandler, app))
         if settings.handler == "pooled":
@@ -135,6 +137,22 @@ def _configured(settings: Settings) -> Found | None:
 
 
 # ------------------------------------------------------------------ what was found under the application's name
+
+
+def _static_files() -> list[str]:
+    """A line if nobody here seems to serve the static files that the project has."""
+    servers = ("whitenoise", "servestatic", "blacknoise")
+    if (
+        django_settings.DEBUG
+        or not apps.is_installed("django.contrib.staticfiles")
+        or urlsplit(django_settings.STATIC_URL or "//").netloc
+        or any(name in path.lower() for path in django_settings.MIDDLEWARE for name in servers)
+    ):
+        return []
+    return [
+        "static files are not served while DEBUG is off: leave them to the web server in front, or to an app such as "
+        "WhiteNoise"
+    ]
 
 
 def _in_vain(settings: Settings) -> list[str]:

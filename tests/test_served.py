@@ -208,6 +208,8 @@ def test_an_open_stream_is_cut_at_the_graceful_timeout(site: Site) -> None:
         sock.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"first" in read_until(sock, b"first")
         assert server.stop() == 0
+        server.wait_for(r"Cancel 1 running task\(s\), timeout graceful shutdown exceeded")
+        assert "Traceback" not in server.output
 
 
 def test_a_second_signal_ends_it_at_once(site: Site) -> None:
@@ -441,6 +443,24 @@ def test_the_command_line_reaches_the_application(site: Site) -> None:
     shown = json.loads(body[0])
     assert shown["STATIC"]["value"] == "off"
     assert shown["KEEP_ALIVE_SECONDS"]["value"] == 7
+
+
+def test_static_files_that_nobody_serves_are_not_passed_over_in_silence(site: Site) -> None:
+    site.append(
+        "mysite/settings",
+        """
+        DEBUG = False
+        STATIC_URL = "static/"
+        INSTALLED_APPS += ["django.contrib.staticfiles"]
+        """,
+    )
+    with site.serve() as server:
+        server.wait_for("note +static files are not served while DEBUG is off")
+    site.append("mysite/settings", "MIDDLEWARE = ['mysite.servestatic.Middleware']\n")
+    site.write("mysite/servestatic", "def Middleware(get_response):\n    return get_response\n")
+    with site.serve() as server:
+        server.wait_for("^Serving")
+        assert "static files" not in server.output
 
 
 def test_a_stock_asgi_py_is_served_inside_our_layers(site: Site) -> None:

@@ -37,8 +37,18 @@ class Worker(uvicorn.Server):
         self._failed = False
 
     def serve_until_stopped(self, sockets: list[socket.socket]) -> ExitStatus:
-        self.run(sockets)
+        uvicorn_logger = logging.getLogger("uvicorn.error")
+        uvicorn_logger.addFilter(self._is_worth_a_line)
+        try:
+            self.run(sockets)
+        finally:
+            uvicorn_logger.removeFilter(self._is_worth_a_line)
         return ExitStatus.TEMPORARY if self._failed else ExitStatus.STOPPED
+
+    def _is_worth_a_line(self, record: logging.LogRecord) -> bool:
+        """Not the traceback of each request that is cut at the end: uvicorn has said how many."""
+        is_cut = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+        return not (is_cut and self.should_exit)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, but a signal ends it, and a failing lifespan isn't confused with a broken project."""
