@@ -2,7 +2,8 @@
 """Set everything up and run the tests: ``python3 scripts/test.py [--all] [arguments of tox]``.
 
 Needs Python >= 3.11 with venv and pip, nothing else. Without --all: this Python with the newest Django that it takes.
-With --all: every supported pair of Python and Django, lint, types, documentation and wheel, as CI does.
+With --all: every supported pair of Python and Django, lint, types, documentation, wheel and the
+lowest versions allowed, as CI does.
 """
 
 import os
@@ -22,7 +23,7 @@ PAIRS = [
     "py313-django60",
     "py313-django61",
 ]
-OTHERS = ["lint", "types", "docs", "wheel"]
+OTHERS = ["lint", "types", "docs", "wheel", "lowest"]
 
 
 def main(arguments: list[str]) -> int:
