@@ -210,7 +210,7 @@ class _Prober:
             request.hops[name] = self._measure(name, app, request)
 
     def _is_exhausted(self) -> bool:
-        return self.pooled is not None and self.pooled.stats().busy >= self.pooled.threads
+        return self.pooled is not None and self.pooled.stats().abandoned >= self.pooled.threads
 
     def _measure(self, name: str, app: ASGIApp, request: Request) -> list[Hop] | None:
         hops: list[Hop] = []
