@@ -54,6 +54,8 @@ class Worker(uvicorn.Server):
         """As uvicorn's, but a signal ends it, and a failing lifespan isn't confused with a broken project."""
         self._starting = task = asyncio.current_task()
         assert task is not None
+        if self.should_exit:  # a signal came before there was anything to cancel
+            return
         try:
             await super().startup(sockets)
         except SystemExit:  # uvicorn has logged why
