@@ -90,11 +90,10 @@ def test_the_thread_that_was_idle_last_is_taken_first():
         jobs = [pool.submit(gate, loop) for gate in gates]
         for gate in gates:
             await gate.reached.wait()
-        for gate, job in zip(gates, jobs, strict=True):
+        for busy, gate, job in zip((3, 2, 1, 0), gates, jobs, strict=True):
             gate.opened.set()
             last = await job.future
-            await until(lambda: pool.stats().busy < 4)
-        await until(lambda: pool.stats().busy == 0)
+            await until(lambda busy=busy: pool.stats().busy == busy)  # it is idle before the next one is
         assert await pool.submit(threading.current_thread, loop).future is last
         assert await pool.aclose()
 
