@@ -9,41 +9,14 @@ import pytest
 from pytest_django import Settings
 
 from django_asgi_deploy.asgi import get_asgi_application
+from django_asgi_deploy.types import ASGIApp, Scope
+from tests.layers import asgi
+from tests.layers.asgi import http
 from tests.utils import Site, clean_environment
 
 
-def exchange(application: Any, scope: dict[str, Any], *received: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the application sends for ``scope`` when it receives these messages, and then nothing more."""
-    sent: list[dict[str, Any]] = []
-    messages = list(received)
-
-    async def receive() -> dict[str, Any]:
-        if messages:
-            return messages.pop(0)
-        return await asyncio.Event().wait()  # type: ignore[return-value]
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    asyncio.run(application(scope, receive, send))
-    return sent
-
-
-def http(path: str) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "GET",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": [(b"host", b"localhost")],
-        "scheme": "http",
-    }
-
-
-REQUEST = {"type": "http.request", "body": b"", "more_body": False}
+def exchange(application: ASGIApp, scope: Scope, *received: dict[str, Any]) -> list[Any]:
+    return asyncio.run(asgi.exchange(application, scope, *received))
 
 
 def test_lifespan_is_answered() -> None:
@@ -54,7 +27,7 @@ def test_lifespan_is_answered() -> None:
 
 
 def test_a_request_gets_the_views_answer() -> None:
-    start, body = exchange(get_asgi_application(), http("/"), REQUEST)
+    start, body = exchange(get_asgi_application(), http("/"))
     assert start["status"] == 200
     assert body["body"] == b"Hello"
 
@@ -73,7 +46,7 @@ def test_static_files_come_through_the_finders_only_under_debug_and_auto(
     contrib = ("admin", "auth", "contenttypes", "staticfiles")
     settings.INSTALLED_APPS = ["django_asgi_deploy", *(f"django.contrib.{name}" for name in contrib)]
     settings.ASGI_DEPLOY = {"STATIC": static}
-    start, *_ = exchange(get_asgi_application(), http("/static/admin/css/base.css"), REQUEST)
+    start, *_ = exchange(get_asgi_application(), http("/static/admin/css/base.css"))
     assert start["status"] == status
 
 

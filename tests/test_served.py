@@ -295,7 +295,7 @@ def test_lines_follow_the_projects_root_logger(site: Site) -> None:
 
 def test_a_stock_asgi_py_with_a_logging_that_disables_loggers_silences_nothing(site: Site) -> None:
     """Its second django.setup() applies LOGGING again (Kludex/uvicorn#180)."""
-    site.write("mysite/library", "import logging\nlogging.getLogger('library').setLevel('INFO')\n")
+    site.write("mysite/helpers", "import logging\nlogging.getLogger('library').setLevel('INFO')\n")
     site.append(
         "mysite/settings",
         LOGGING.replace("HERE", '"root": {"handlers": ["console"], "level": "INFO"}, "loggers": {"django": {}}'),
@@ -303,7 +303,7 @@ def test_a_stock_asgi_py_with_a_logging_that_disables_loggers_silences_nothing(s
     site.write(
         "mysite/asgi",
         """
-        import logging, mysite.library
+        import logging, mysite.helpers
         from django.core.asgi import get_asgi_application
         application = get_asgi_application()
         """,

@@ -398,7 +398,7 @@ def test_the_content_of_djangos_responses_is_plain():
     class Own(HttpResponse):
         @property
         def content(self):
-            raise NotImplementedError
+            raise AssertionError("is not to be read")
 
         @content.setter
         def content(self, value):
