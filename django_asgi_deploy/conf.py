@@ -23,10 +23,15 @@ PREFIX = "ASGI_DEPLOY_"
 
 GROUPS = {
     "application": "What is served",
+    "lifespan": "Start and end of a worker",
     "network": "Where it listens",
+    "proxy": "Behind a proxy",
     "tls": "TLS",
     "processes": "Processes and their end",
+    "limits": "Limits",
     "http": "HTTP",
+    "health": "Health",
+    "observing": "Logs and metrics",
     "server": "The server underneath",
 }
 

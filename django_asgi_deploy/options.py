@@ -59,7 +59,13 @@ class Option:
 
     @property
     def is_number(self) -> bool:
-        return self.type in (int, int | None)
+        return self.type is int or int in typing.get_args(self.type)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What may stand in the place of a number: "auto", where the type is ``int | Literal["auto"]``."""
+        literals = [part for part in typing.get_args(self.type) if typing.get_origin(part) is Literal]
+        return tuple(word for part in literals for word in typing.get_args(part))
 
     @property
     def is_list(self) -> bool:
@@ -86,7 +92,8 @@ class Option:
         if self.choices:
             return " or ".join(map(in_words, self.choices))
         if self.is_number:
-            return "a whole number" + ("" if self.minimum is None else f", at least {self.minimum}")
+            number = "a whole number" + ("" if self.minimum is None else f", at least {self.minimum}")
+            return " or ".join([*self.words, number])
         if self.is_list:
             return f"a list of {self.items}"
         return f"a dictionary of {self.items}" if self.is_dictionary else "a string"
@@ -100,7 +107,7 @@ class Option:
                 return json.loads(text)
             except ValueError as error:
                 raise ValueError(f"expected {self.expected}, written as JSON ({error})") from None
-        if self.is_number:
+        if self.is_number and text not in self.words:
             try:
                 return int(text)
             except ValueError:
@@ -125,7 +132,7 @@ class Option:
         if value is None:
             return self.default is None
         if self.is_number:
-            return type(value) is int and (self.minimum is None or value >= self.minimum)
+            return value in self.words or (type(value) is int and (self.minimum is None or value >= self.minimum))
         if self.is_list:
             return isinstance(value, (list, tuple)) and self._have_type(value, 0)
         if self.is_dictionary:

@@ -45,7 +45,7 @@ def filled(text: str) -> str:
 
 def settings_tables() -> str:
     """One table per group, for the README."""
-    return "\n\n".join(_table(group, title) for group, title in GROUPS.items())
+    return "\n\n".join(_table(group, title) for group, title in _groups())
 
 
 def _table(group: str, title: str) -> str:
@@ -60,7 +60,7 @@ def _table(group: str, title: str) -> str:
 def settings_reference() -> str:
     """A heading per group and per setting, for the documentation."""
     parts = []
-    for group, title in GROUPS.items():
+    for group, title in _groups():
         parts.append(f"{title}\n{'-' * len(title)}")
         parts += [_described(each) for each in _in(group)]
     return "\n\n".join(parts)
@@ -99,6 +99,11 @@ MAKERS: dict[str, Callable[[], str]] = {
     "settings-reference": settings_reference,
     "default-configuration": default_configuration,
 }
+
+
+def _groups() -> Iterator[tuple[str, str]]:
+    """Those that have options."""
+    return ((group, title) for group, title in GROUPS.items() if any(_in(group)))
 
 
 def _in(group: str) -> Iterator[Option]:

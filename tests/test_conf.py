@@ -1,11 +1,14 @@
 """The configuration: four sources, one answer."""
 
 import json
+from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 from pytest_django import Settings
 
 from django_asgi_deploy import conf
+from django_asgi_deploy import options as declaring
 from django_asgi_deploy.exceptions import ConfigurationError
 
 
@@ -119,3 +122,18 @@ def test_units_are_in_the_names_of_numbers_that_have_one() -> None:
     for option in conf.OPTIONS.values():
         if "timeout" in option.name or "keep_alive" in option.name:
             assert option.name.endswith("_seconds")
+
+
+def test_a_word_may_stand_in_the_place_of_a_number() -> None:
+    """``int | Literal["auto"]`` takes both, from text and from settings, and nothing else."""
+
+    @dataclass
+    class Declared:
+        count: int | Literal["auto"] = declaring.option("auto", "processes", "How many.", minimum=1)
+
+    count = declaring.options_of(Declared, "TEST_")["COUNT"]
+    assert [count.convert(count.parse(text)) for text in ("auto", "3")] == ["auto", 3]
+    assert count.expected == "auto or a whole number, at least 1"
+    for wrong in ("many", "0"):
+        with pytest.raises(ValueError, match="expected auto or a whole number, at least 1"):
+            count.convert(count.parse(wrong))
