@@ -50,8 +50,8 @@ class Application(ByType):
 
     made: ClassVar["weakref.WeakSet[Application]"] = weakref.WeakSet()
 
-    def __init__(self, settings: conf.Settings, handler: DjangosHandler) -> None:
-        super().__init__()
+    def __init__(self, settings: conf.Settings, handler: DjangosHandler, **apps: ASGIApp) -> None:
+        super().__init__(**apps)
         self.made.add(self)
         self.asgi_deploy_settings = settings
         self.handler = handler
@@ -75,15 +75,19 @@ def get_asgi_application(settings_module: str | None = None) -> Application:
 def assemble(settings: conf.Settings, djangos: DjangosHandler | None = None) -> Application:
     """The request handler inside its layers. ``djangos`` is used where HANDLER asks for Django's own."""
     handler = _handler(settings, djangos)
-    application = Application(settings, handler)
     websocket = _websocket(settings)
     innermost: dict[str, ASGIApp] = {
         "http": cast(ASGIApp, handler),
         "websocket": websocket or deny,
         "lifespan": _lifespan(handler, websocket),
     }
+    application: Application
     layers: list[tuple[str, Layer, bool]] = [  # by type of scope; outermost first
-        ("*", partial(Contexts, managers=_managers(settings), application=application), _has_lifespan(settings)),
+        (
+            "*",
+            partial(Contexts, managers=_managers(settings), application=lambda: application),
+            _has_lifespan(settings),
+        ),
         ("http", _health(settings), bool(settings.live_path or settings.ready_path)),
         ("http", partial(BodyLimit, max_bytes=settings.max_body_bytes or 0), settings.max_body_bytes is not None),
         (
@@ -97,7 +101,8 @@ def assemble(settings: conf.Settings, djangos: DjangosHandler | None = None) -> 
         ("http", ThroughFinders, settings.static == "auto" and _finders_are_wanted()),
         ("websocket", _origin_check(settings), settings.websocket is not None),
     ]
-    application.apps = _layered(innermost, [(kind, layer) for kind, layer, is_wanted in layers if is_wanted])
+    apps = _layered(innermost, [(kind, layer) for kind, layer, is_wanted in layers if is_wanted])
+    application = Application(settings, handler, **apps)
     return application
 
 

@@ -82,14 +82,16 @@ class Lifespan:
 class Contexts:
     """``app`` inside context managers: entered in order when the worker starts, left in reverse when it ends.
 
-    ``managers`` maps names, which messages use, to what makes the managers: it is called with ``application``. They
-    may be asynchronous; synchronous ones are entered and left in asgiref's thread for synchronous code, so that they
-    may block and use the database. A dictionary that one yields goes to ``scope["state"]``.
+    ``managers`` maps names, which messages use, to what makes the managers: it is called with ``application()``.
+    They may be asynchronous; synchronous ones are entered and left in asgiref's thread for synchronous code, so that
+    they may block and use the database. A dictionary that one yields goes to ``scope["state"]``.
 
     Under a server that sends no lifespan all this happens at the first request, and at the end of the process.
     """
 
-    def __init__(self, app: ASGIApp, managers: Mapping[str, Callable[[Any], Any]], application: object) -> None:
+    def __init__(
+        self, app: ASGIApp, managers: Mapping[str, Callable[[Any], Any]], application: Callable[[], object]
+    ) -> None:
         self.app = app
         self.managers = managers
         self.application = application
@@ -132,7 +134,7 @@ class Contexts:
         origins: dict[str, str] = {}
         for name, make in self.managers.items():
             try:
-                yielded = await _enter(stack, make(self.application), name, problems)
+                yielded = await _enter(stack, make(self.application()), name, problems)
                 self._keep(yielded, name, origins)
             except Exception as error:
                 problems.append(_failed(name, error))

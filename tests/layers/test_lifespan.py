@@ -14,6 +14,11 @@ from django_asgi_deploy.layers.lifespan import Contexts, Lifespan
 from tests.layers.asgi import Seen, exchange, http, lifespan, websocket
 
 diary: list[str] = []
+the_application = object()
+
+
+def application() -> object:
+    return the_application
 
 
 @pytest.fixture(autouse=True)
@@ -56,14 +61,13 @@ COMPLETE = [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.c
 
 
 def test_managers_are_entered_in_order_before_what_is_inside_and_left_in_reverse_after_it() -> None:
-    app = Contexts(Seen("inside", diary), {"a": manager("a"), "b": manager("b")}, None)
+    app = Contexts(Seen("inside", diary), {"a": manager("a"), "b": manager("b")}, application)
     assert live(app, {}) == COMPLETE
     around = ["enter a", "enter b", "inside startup", "serving", "inside shutdown", "leave b", "leave a"]
     assert diary == around
 
 
 def test_they_are_called_with_the_application() -> None:
-    application = object()
     given = []
 
     @asynccontextmanager
@@ -72,7 +76,7 @@ def test_they_are_called_with_the_application() -> None:
         yield
 
     assert live(Contexts(Seen(), {"a": managed}, application)) == COMPLETE
-    assert given == [application]
+    assert given == [the_application]
 
 
 def test_synchronous_managers_are_entered_and_left_in_one_thread_that_is_not_the_event_loops() -> None:
@@ -84,7 +88,7 @@ def test_synchronous_managers_are_entered_and_left_in_one_thread_that_is_not_the
         yield
         threads.append(threading.current_thread())
 
-    assert live(Contexts(Seen(), {"a": managed}, None)) == COMPLETE
+    assert live(Contexts(Seen(), {"a": managed}, application)) == COMPLETE
     assert threads[0] is threads[1] is not threading.current_thread()
 
 
@@ -94,7 +98,7 @@ def test_synchronous_managers_are_entered_and_left_in_one_thread_that_is_not_the
 def states_seen(server_state: dict[str, Any] | None, request_state: dict[str, Any] | None) -> list[Any]:
     """What a request and a WebSocket find, when the server gives these to the lifespan and to them."""
     inside = Seen("inside", diary)
-    app = Contexts(inside, {"a": manager("a", {"client": "A"})}, None)
+    app = Contexts(inside, {"a": manager("a", {"client": "A"})}, application)
     extra = {} if request_state is None else {"state": request_state}
 
     async def main() -> None:
@@ -108,7 +112,9 @@ def states_seen(server_state: dict[str, Any] | None, request_state: dict[str, An
 
 def test_what_they_yield_is_in_the_servers_state() -> None:
     state: dict[str, Any] = {"servers": 1}
-    assert live(Contexts(Seen(), {"a": manager("a", {"client": "A"}), "b": manager("b", {"queue": "B"})}, None), state)
+    assert live(
+        Contexts(Seen(), {"a": manager("a", {"client": "A"}), "b": manager("b", {"queue": "B"})}, application), state
+    )
     assert state == {"servers": 1, "client": "A", "queue": "B"}
 
 
@@ -129,7 +135,7 @@ def test_a_request_has_a_state_of_its_own_and_keeps_what_the_server_put_there() 
 
 @pytest.mark.parametrize("yielded", ["text", 3, ["client"]])
 def test_what_is_yielded_must_be_a_dictionary(yielded: object) -> None:
-    (answer,) = live(Contexts(Seen("inside", diary), {"'mysite.a' (settings)": manager("a", yielded)}, None))
+    (answer,) = live(Contexts(Seen("inside", diary), {"'mysite.a' (settings)": manager("a", yielded)}, application))
     assert answer["type"] == "lifespan.startup.failed"
     assert (
         f"'mysite.a' (settings) failed to start:\n\nTypeError: it yields {yielded!r}; expected a dictionary"
@@ -139,7 +145,7 @@ def test_what_is_yielded_must_be_a_dictionary(yielded: object) -> None:
 
 
 def test_two_that_yield_the_same_name_are_a_mistake() -> None:
-    (answer,) = live(Contexts(Seen(), {"a": manager("a", {"x": 1}), "b": manager("b", {"x": 2})}, None))
+    (answer,) = live(Contexts(Seen(), {"a": manager("a", {"x": 1}), "b": manager("b", {"x": 2})}, application))
     assert "b failed to start:" in answer["message"]
     assert "it yields 'x', as a does already" in answer["message"]
 
@@ -149,7 +155,7 @@ def test_two_that_yield_the_same_name_are_a_mistake() -> None:
 
 def test_a_failing_start_is_reported_with_the_users_frames_and_what_was_entered_is_left() -> None:
     managers = {"a": manager("a"), "mysite.b": manager("b", fails="enter"), "c": manager("c")}
-    (answer,) = live(Contexts(Seen("inside", diary), managers, None))
+    (answer,) = live(Contexts(Seen("inside", diary), managers, application))
     assert answer["type"] == "lifespan.startup.failed"
     assert answer["message"].startswith("mysite.b failed to start:\n\n  File ")
     assert answer["message"].endswith("LookupError: b can't be entered")
@@ -159,14 +165,14 @@ def test_a_failing_start_is_reported_with_the_users_frames_and_what_was_entered_
 
 def test_if_leaving_fails_as_well_both_are_reported() -> None:
     managers = {"a": manager("a", fails="leave"), "b": manager("b", fails="enter")}
-    (answer,) = live(Contexts(Seen(), managers, None))
+    (answer,) = live(Contexts(Seen(), managers, application))
     assert "LookupError: b can't be entered" in answer["message"]
     assert "a failed to stop:" in answer["message"]
 
 
 def test_when_one_fails_to_stop_the_others_are_left_all_the_same() -> None:
     managers = {"a": manager("a"), "b": manager("b", fails="leave"), "c": manager("c", fails="leave")}
-    _, answer = live(Contexts(Seen("inside", diary), managers, None))
+    _, answer = live(Contexts(Seen("inside", diary), managers, application))
     assert answer["type"] == "lifespan.shutdown.failed"
     assert answer["message"].count("failed to stop:") == 2
     assert diary[-3:] == ["leave c", "leave b", "leave a"]
@@ -174,7 +180,7 @@ def test_when_one_fails_to_stop_the_others_are_left_all_the_same() -> None:
 
 @pytest.mark.parametrize("stage", ["startup", "shutdown"])
 def test_a_failure_inside_is_passed_on_and_the_managers_are_left(stage: str) -> None:
-    answers = live(Contexts(Seen("inside", diary, fails=stage), {"a": manager("a")}, None))
+    answers = live(Contexts(Seen("inside", diary, fails=stage), {"a": manager("a")}, application))
     assert answers[-1] == {"type": f"lifespan.{stage}.failed", "message": "the queue is away"}
     assert diary[-1] == "leave a"
 
@@ -183,7 +189,7 @@ def test_what_makes_no_context_manager_is_refused() -> None:
     async def forgotten_decorator(app: object) -> AsyncIterator[None]:
         yield
 
-    (answer,) = live(Contexts(Seen(), {"a": forgotten_decorator}, None))
+    (answer,) = live(Contexts(Seen(), {"a": forgotten_decorator}, application))
     assert (
         "expected a context manager, as functions with @contextlib.asynccontextmanager make them" in answer["message"]
     )
@@ -196,7 +202,7 @@ def test_a_start_that_is_cancelled_leaves_what_was_entered() -> None:
         await asyncio.Event().wait()
         yield
 
-    app = Contexts(Seen(), {"a": manager("a"), "b": hanging}, None)
+    app = Contexts(Seen(), {"a": manager("a"), "b": hanging}, application)
 
     async def main() -> None:
         messages: asyncio.Queue[Any] = asyncio.Queue()
@@ -217,7 +223,7 @@ def test_a_start_that_is_cancelled_leaves_what_was_entered() -> None:
 
 def untold(managers: dict[str, Any], inside: Seen, *scopes: Any) -> list[Any]:
     """The first message that each of the scopes gets, all at once."""
-    app = Contexts(inside, managers, None)
+    app = Contexts(inside, managers, application)
 
     async def main() -> list[Any]:
         return [sent[0] for sent in await asyncio.gather(*(exchange(app, scope) for scope in scopes))]
@@ -244,7 +250,7 @@ def test_if_that_fails_they_get_503_and_the_next_request_tries_again(caplog: pyt
             raise LookupError("the queue is away")
         yield
 
-    app = Contexts(Seen(), {"late": late}, None)
+    app = Contexts(Seen(), {"late": late}, application)
 
     async def main() -> list[Any]:
         answers = await asyncio.gather(exchange(app, http("/")), exchange(app, websocket("/")))
@@ -296,7 +302,7 @@ def test_the_state_of_a_receiver_arrives_at_requests_also_where_the_server_has_n
         await (own if scope["type"] == "lifespan" else inside)(scope, receive, send)
 
     startup.connect(receive)
-    asyncio.run(exchange(Contexts(app, {}, None), http("/")))
+    asyncio.run(exchange(Contexts(app, {}, application), http("/")))
     assert inside.scopes[0]["state"] == {"client": "A"}
 
 
