@@ -11,18 +11,24 @@ import django
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIHandler as DjangosHandler
+from django.urls import set_script_prefix
 from django.utils.deprecation import MiddlewareMixin
 
-from django_asgi_deploy import conf, importer
+from django_asgi_deploy import collected, conf, importer
 from django_asgi_deploy.applications import import_application
 from django_asgi_deploy.exceptions import ConfigurationError, ProjectError
 from django_asgi_deploy.handlers.asgi import ASGIHandler
+from django_asgi_deploy.layers.accesslog import AccessLog
 from django_asgi_deploy.layers.lifespan import Lifespan
+from django_asgi_deploy.layers.metrics import Exposition, Metrics
 from django_asgi_deploy.layers.mount import Mount
-from django_asgi_deploy.layers.static import ThroughFinders
+from django_asgi_deploy.layers.observe import Observed, Observer
+from django_asgi_deploy.layers.proxy import Behind, Forwarding
+from django_asgi_deploy.layers.static import Collected, ThroughFinders
 from django_asgi_deploy.layers.websocket import OriginCheck, deny
 from django_asgi_deploy.layers.wrap import Middleware
-from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
+from django_asgi_deploy.proxies import TrustedHosts
+from django_asgi_deploy.types import OBSERVATION, ASGIApp, Receive, Scope, Send
 
 Layer = Callable[[ASGIApp], ASGIApp]
 
@@ -42,15 +48,23 @@ class Application(ByType):
 
     ``asgi_deploy_settings`` (conf.Settings) marks it as ours and says what it was built from; ``handler`` is the
     request handler inside all layers. ``made`` has all there are: one may be inside what ``asgi.py`` wraps around it.
+    ``forwarding`` makes the scope that the client meant, before any layer sees it.
     """
 
     made: ClassVar["weakref.WeakSet[Application]"] = weakref.WeakSet()
 
-    def __init__(self, settings: conf.Settings, handler: DjangosHandler, **apps: ASGIApp) -> None:
+    def __init__(
+        self, settings: conf.Settings, handler: DjangosHandler, forwarding: Forwarding, **apps: ASGIApp
+    ) -> None:
         super().__init__(**apps)
         self.made.add(self)
         self.asgi_deploy_settings = settings
         self.handler = handler
+        self.forwarding = forwarding
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        await self.apps[kind](scope if kind == "lifespan" else self.forwarding(scope), receive, send)
 
 
 def get_asgi_application(settings_module: str | None = None) -> Application:
@@ -77,14 +91,25 @@ def assemble(settings: conf.Settings, djangos: DjangosHandler | None = None) -> 
         "websocket": _websocket(settings),
         "lifespan": Lifespan(on_shutdown),
     }
+    forwarding = _forwarding(settings)
     layers: list[tuple[str, Layer, bool]] = [  # by type of scope; outermost first
+        *(("*", layer, True) for layer in _observing(settings, forwarding, handler)),
         *(("*", layer, True) for layer in _middleware(settings)),
         ("*", partial(Mount, _mounts(settings)), bool(settings.mounts)),
         ("http", ThroughFinders, settings.static == "auto" and _finders_are_wanted()),
+        *(("http", layer, True) for layer in _collected(settings)),
         ("websocket", _origin_check(settings), settings.websocket is not None),
     ]
     apps = _layered(innermost, [(kind, layer) for kind, layer, is_wanted in layers if is_wanted])
-    return Application(settings, handler, **apps)
+    return Application(settings, handler, forwarding, **apps)
+
+
+def in_front_of(app: ASGIApp, settings: conf.Settings) -> ASGIApp:
+    """An application that isn't ours, behind the layers that don't care what is behind them."""
+    forwarding = _forwarding(settings)
+    for layer in reversed(_observing(settings, forwarding, None)):
+        app = layer(app)
+    return Behind(app, forwarding)
 
 
 def _layered(apps: dict[str, ASGIApp], layers: list[tuple[str, Layer]]) -> dict[str, ASGIApp]:
@@ -103,10 +128,97 @@ def _handler(settings: conf.Settings, djangos: DjangosHandler | None) -> Djangos
     return ASGIHandler(settings.threads, settings.thread_queue_timeout_seconds)
 
 
+# ------------------------------------------------------------------ the network and its observers
+
+
+def _forwarding(settings: conf.Settings) -> Forwarding:
+    root_path = _root_path(settings)
+    if root_path:
+        # Before anybody asks for STATIC_URL outside of a request: Django would remember it without the prefix.
+        set_script_prefix(root_path)
+        for name in ("STATIC_URL", "MEDIA_URL"):
+            django_settings.__dict__.pop(name, None)
+    return Forwarding(TrustedHosts(settings.trusted_proxies), settings.forwarded_headers, root_path)
+
+
+def _root_path(settings: conf.Settings) -> str:
+    """ROOT_PATH, or what Django knows of it."""
+    known = (django_settings.FORCE_SCRIPT_NAME or "").rstrip("/")
+    if settings.root_path and known and settings.root_path != known:
+        raise ConfigurationError(
+            [
+                f"ROOT_PATH = {settings.root_path!r} ({settings.where('ROOT_PATH')}) and FORCE_SCRIPT_NAME = {known!r} "
+                "differ; leave FORCE_SCRIPT_NAME out."
+            ]
+        )
+    return settings.root_path or known
+
+
+def _observing(settings: conf.Settings, forwarding: Forwarding, handler: DjangosHandler | None) -> list[Layer]:
+    """The layer for access log, request id and metrics; and the page that shows the metrics."""
+    observers: list[Observer] = []
+    beginners: list[Observer] = []
+    layers: list[Layer] = []
+    if settings.access_log and (settings.access_log != "auto" or django_settings.DEBUG):
+        observers.append(AccessLog(settings.access_log))
+    if settings.metrics_path:
+        metrics = _metrics(settings, handler)
+        beginners.append(metrics.begin)
+        observers.append(metrics.end)
+        layers.append(partial(Exposition, metrics=metrics, path=settings.metrics_path, trusts=forwarding.trusts_client))
+    if observers or settings.request_id_header:
+        if handler:
+            _introduce(handler)
+        observed = partial(
+            Observed,
+            observers=observers,
+            beginners=beginners,
+            request_id_header=settings.request_id_header,
+            trusts=forwarding.trusts_peer,
+        )
+        layers.insert(0, observed)
+    return layers
+
+
+def _metrics(settings: conf.Settings, handler: DjangosHandler | None) -> Metrics:
+    try:
+        return Metrics(handler.stats if isinstance(handler, ASGIHandler) else None)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            [
+                f"METRICS_PATH ({settings.where('METRICS_PATH')}) needs {error.name}, which isn't installed. "
+                'Type: python -m pip install "django-asgi-deploy[metrics]"'
+            ]
+        ) from None
+
+
+def _introduce(handler: DjangosHandler) -> None:
+    """Let the observation of a request know Django's request object, which alone knows the URL pattern."""
+    known = handler.request_class
+
+    def introduce(self: Any, scope: Scope, body_file: Any) -> None:
+        observation = scope.get(OBSERVATION)
+        if observation is not None:
+            observation.request = self
+        known.__init__(self, scope, body_file)
+
+    handler.request_class = type(known.__name__, (known,), {"__init__": introduce, "__module__": known.__module__})
+
+
+# ------------------------------------------------------------------ static files
+
+
 def _finders_are_wanted() -> bool:
     return (
         django_settings.DEBUG and apps.is_installed("django.contrib.staticfiles") and bool(django_settings.STATIC_URL)
     )
+
+
+def _collected(settings: conf.Settings) -> list[Layer]:
+    """The layer for STATIC_ROOT, if it is to be served from here, and can be."""
+    if settings.static == "off" or collected.obstacle() is not None:
+        return []
+    return [partial(Collected, folder=collected.folder(), url=collected.url(), immutable=collected.hashed_names())]
 
 
 # ------------------------------------------------------------------ what the project brings
