@@ -4,12 +4,13 @@ A field of Settings is at once the key in ``settings.ASGI_DEPLOY``, the command-
 ``ASGI_DEPLOY_<KEY>`` and the row in the reference documentation. This is the only module that reads
 ``django.conf.settings`` for our options.
 
-Over 400 lines, because every option is declared here, and nowhere else.
+Over 400 lines, because the options are in one class: whoever looks for one, or for what contradicts it, looks here.
 """
 
 import difflib
 import json
 import os
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from typing import Any, Literal
 
 from django_asgi_deploy.addresses import parse_address
 from django_asgi_deploy.exceptions import ConfigurationError
+from django_asgi_deploy.lines import check_format
 from django_asgi_deploy.options import Option, option, options_of
 from django_asgi_deploy.origins import OriginPattern
 from django_asgi_deploy.prefixes import parse_prefix
+from django_asgi_deploy.proxies import CLIENT_HEADERS, check_forwarded_header, parse_proxy
 
 PREFIX = "ASGI_DEPLOY_"
 
@@ -48,14 +51,24 @@ def check_middleware(entry: object) -> None:
     raise ValueError("expected an import string, or a pair of an import string and a dictionary of options")
 
 
-def check_path(path: str) -> None:
-    if not path.startswith("/") or any(character in path for character in "?#% "):
-        raise ValueError('expected a path from the root, such as "/healthz"')
-
-
 def check_mount(prefix: str) -> None:
     if not parse_prefix(prefix):
         raise ValueError('Django itself is there; expected a prefix such as "/api"')
+
+
+def check_root_path(text: str) -> None:
+    if not parse_prefix(text) or text.endswith("/") or "%" in text:
+        raise ValueError('expected a prefix without a slash at the end, such as "/shop"')
+
+
+def check_path(text: str) -> None:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError('expected a path from the root, such as "/healthz"')
+
+
+def check_header_name(text: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", text):
+        raise ValueError('expected the name of a header, such as "x-request-id"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +93,10 @@ class Settings:
         minimum=1,
     )
     static: Literal["auto", "off"] = option(
-        "auto", "application", "Static files: auto serves them through the finders while DEBUG is on; off never does."
+        "auto",
+        "application",
+        "Static files: auto serves them through the finders while DEBUG is on, and otherwise from STATIC_ROOT; off "
+        "never does.",
     )
     middleware: list[Any] = option(
         [],
@@ -128,6 +144,27 @@ class Settings:
     )
     backlog: int = option(
         2048, "network", "Connections that may wait in the kernel until they are accepted.", minimum=1
+    )
+    root_path: str | None = option(
+        None,
+        "proxy",
+        "Prefix that the site is served under, such as /shop, whether the proxy strips it or not.",
+        check=check_root_path,
+    )
+    trusted_proxies: list[str] = option(
+        ["127.0.0.0/8", "::1", "unix"],
+        "proxy",
+        "Who is believed to be a proxy: addresses, networks, unix (whoever connects to a unix socket), or * (everybody "
+        "who connects).",
+        items="addresses and networks, unix or *",
+        check=parse_proxy,
+    )
+    forwarded_headers: list[str] = option(
+        ["x-forwarded-for", "x-forwarded-proto"],
+        "proxy",
+        "The headers that the proxy sets; whatever else is forwarded is the client's own, and ignored.",
+        items="names of headers",
+        check=check_forwarded_header,
     )
     ssl_certfile: str | None = option(None, "tls", "Certificate chain (PEM); serves HTTPS on every address.")
     ssl_keyfile: str | None = option(None, "tls", "Private key (PEM), when it isn't in the certificate's file.")
@@ -179,8 +216,24 @@ class Settings:
     ready_timeout_seconds: int = option(
         3, "health", "Seconds that each of READY_CHECKS may take before it counts as failed.", minimum=1
     )
-    access_log: Literal["auto", "text", False] = option(
-        "auto", "http", "One line per request: text, off, or auto: text while DEBUG is on, otherwise off."
+    access_log: Literal["auto", "text", "json", False] | str = option(
+        "auto",
+        "observing",
+        "One line per request: text, json, a format, off, or auto: text while DEBUG is on, otherwise off.",
+        items='a format such as "{path} {status}"',
+        check=check_format,
+    )
+    request_id_header: str | None = option(
+        None,
+        "observing",
+        "Header with the id of the request: taken from trusted proxies, made where it is missing, and returned.",
+        check=check_header_name,
+    )
+    metrics_path: str | None = option(
+        None,
+        "observing",
+        "Path that answers trusted clients with metrics for Prometheus, such as /metrics.",
+        check=check_path,
     )
     loop: str = option(
         "auto",
@@ -234,6 +287,7 @@ def load(command_line: Mapping[str, Any] | None = None, checks: Iterable[Check] 
     draft.read_environment(os.environ)
     draft.read_command_line(command_line or {})
     draft.fall_back_to_port(os.environ)
+    draft.fall_back_to_forwarded_allow_ips(os.environ)
     settings = Settings(**draft.values, origins=draft.origins, notes=tuple(draft.notes))
     problems = [*draft.problems, *_contradictions(settings)]
     for check in checks:
@@ -307,6 +361,19 @@ class _Draft:
         else:
             self.problems.append(f"PORT={port}: expected a number; it binds 0.0.0.0:$PORT.")
 
+    def fall_back_to_forwarded_allow_ips(self, environ: Mapping[str, str]) -> None:
+        """FORWARDED_ALLOW_IPS, by which uvicorn and gunicorn are told the same as TRUSTED_PROXIES tells us."""
+        variable = "FORWARDED_ALLOW_IPS"
+        text = environ.get(variable)
+        if not text:
+            return
+        if origin := self.origins.get("TRUSTED_PROXIES"):
+            self.notes.append(f"{variable}={text} is not used: TRUSTED_PROXIES is given by {origin}.")
+            return
+        entries = [*filter(None, map(str.strip, text.split(",")))]
+        self._take(OPTIONS["TRUSTED_PROXIES"], entries, variable, f"{variable}={text}")
+        self.notes.append(f"{variable}={text} in the environment: taken for TRUSTED_PROXIES.")
+
     def _take_text(self, known: Option, text: str, origin: str, shown: str) -> None:
         try:
             value = known.parse(text)
@@ -355,6 +422,12 @@ def _contradictions(settings: Settings) -> list[str]:
     problems += [
         f"{key}: {item!r} is given twice." for key in ("LIFESPAN", "READY_CHECKS") for item in _twice(settings, key)
     ]
+    clients = [name.lower() for name in settings.forwarded_headers if name.lower() in CLIENT_HEADERS]
+    if len(clients) > 1:
+        problems.append(
+            f"FORWARDED_HEADERS ({settings.origins['FORWARDED_HEADERS']}): {' and '.join(clients)} all say who the "
+            "client is; name the one that your proxy sets, since it passes the others through."
+        )
     if len(set(map(parse_prefix, settings.mounts))) < len(settings.mounts):
         prefixes = ", ".join(map(repr, settings.mounts))
         problems.append(f"MOUNTS ({settings.origins['MOUNTS']}): two of {prefixes} are the same.")

@@ -5,17 +5,15 @@ from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
 
-from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.management.base import SystemCheckError
 from django.urls import URLResolver, get_resolver
 
-from django_asgi_deploy import importer
+from django_asgi_deploy import collected, importer
 from django_asgi_deploy.applications import import_application
-from django_asgi_deploy.asgi import Application, assemble
+from django_asgi_deploy.asgi import Application, assemble, in_front_of
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ConfigurationError, ProjectError
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
@@ -90,9 +88,9 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
     if found is None:
         made = assemble(settings)
         found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
-        return Project(made, made, found, settings_module, (*settings.notes, *_static_files()))
+        return Project(made, made, found, settings_module, (*settings.notes, *_static_files(settings)))
     app = import_application(found.name, found.origin, if_wsgi=INSTEAD_OF_WSGI)
-    notes = [*settings.notes, *_other_default(found, settings_module), *_static_files()]
+    notes = [*settings.notes, *_other_default(found, settings_module), *_static_files(settings)]
     if type(app) is cast(object, ASGIHandler):
         app = assemble(settings, cast(ASGIHandler, app))
         if settings.handler == "pooled":
@@ -102,6 +100,8 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
     ours = app if isinstance(app, Application) else next(iter(Application.made), None)
     if ours is None:
         notes += _in_vain(settings)
+    if app is not ours:
+        app = in_front_of(app, settings)
     return Project(app, ours, found, settings_module, tuple(notes))
 
 
@@ -148,20 +148,10 @@ def _configured(settings: Settings) -> Found | None:
 # ------------------------------------------------------------------ what was found under the application's name
 
 
-def _static_files() -> list[str]:
-    """A line if nobody here seems to serve the static files that the project has."""
-    servers = ("whitenoise", "servestatic", "blacknoise")
-    if (
-        django_settings.DEBUG
-        or not apps.is_installed("django.contrib.staticfiles")
-        or urlsplit(django_settings.STATIC_URL or "//").netloc
-        or any(name in path.lower() for path in django_settings.MIDDLEWARE for name in servers)
-    ):
-        return []
-    return [
-        "static files are not served while DEBUG is off: leave them to the web server in front, or to an app such as "
-        "WhiteNoise"
-    ]
+def _static_files(settings: Settings) -> list[str]:
+    """A line if nobody here serves the static files that the project has, unless that is as it was asked for."""
+    obstacle = collected.obstacle()
+    return [obstacle] if obstacle and settings.static != "off" else []
 
 
 def _in_vain(settings: Settings) -> list[str]:

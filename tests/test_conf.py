@@ -100,7 +100,7 @@ def test_false_and_off_are_the_same_for_the_access_log(settings: Settings) -> No
     assert conf.load().access_log is False
     assert conf.load().static == "off"
     settings.ASGI_DEPLOY = {"ACCESS_LOG": 0}
-    with pytest.raises(ConfigurationError, match="expected auto or text or off"):
+    with pytest.raises(ConfigurationError, match="expected auto or text or json or off or a format such as"):
         conf.load()
 
 

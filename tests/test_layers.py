@@ -19,6 +19,10 @@ LEVELS = {
     "origins": 0,
     "prefixes": 0,
     "signals": 0,
+    "proxies": 0,
+    "lines": 0,
+    "collected": 1,
+    "logging": 1,
     "importer": 1,
     "database": 1,
     "handlers.pool": 1,
@@ -40,11 +44,16 @@ LEVELS = {
     "layers.wrap": 1,
     "layers.static": 1,
     "layers.websocket": 1,
+    "layers.proxy": 1,
+    "layers.observe": 2,
+    "layers.accesslog": 3,
+    "layers.metrics": 3,
     "conf": 2,
     "readiness": 3,
     "asgi": 4,
     "project": 5,
     "server.owner": 1,
+    "server.multiprocess": 1,
     "server.sockets": 2,
     "server.logs": 2,
     "server.writes": 2,
@@ -73,7 +82,7 @@ LEVELS = {
     "__main__": 8,
 }
 WITHOUT_DJANGO = re.compile(
-    r"exceptions|types|shutdown|addresses|origins|prefixes|layers\.(wrap|mount|forward|websocket|limits)|deployment\.convert|server\.(systemd|sockets|owner)"
+    r"exceptions|types|shutdown|addresses|origins|prefixes|proxies|lines|logging|layers\.(wrap|mount|forward|websocket|limits|proxy|observe|accesslog)|deployment\.convert|server\.(systemd|sockets|owner)"
 )
 
 

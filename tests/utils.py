@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -215,3 +215,11 @@ def duration(action) -> float:
     started = time.monotonic()
     action()
     return time.monotonic() - started
+
+
+def until(holds: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
+    """Ask again until it is true, for what nobody tells."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it didn't come true in time"
+        time.sleep(0.02)

@@ -33,11 +33,8 @@ def run(
     with _stopped_by_signal(), Sockets([parse_address(text) for text in settings.bind]) as sockets:
         with logs.loggers_kept_enabled():
             project = load()
-        logs.configure(colour=colour)
-        access_log = settings.access_log == "text" or (settings.access_log == "auto" and debug)
-        config = build_config(
-            settings, project.application, access_log=access_log, lifespan=project.application is project.ours or None
-        )
+        logs.configure(colour=colour, bare=settings.access_log == "json")
+        config = build_config(settings, project.application, lifespan=project.application is project.ours or None)
         say(_banner(project, config, debug=debug))
         serving = "\n".join(f"Serving {url}" for url in sockets.urls(tls=config.is_ssl))
         worker = Worker(config, on_ready=lambda: say(serving), cleanup=sockets.close)

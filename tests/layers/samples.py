@@ -1,6 +1,10 @@
 """What import strings in settings lead to."""
 
+import sys
 from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
 
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 from tests.layers.asgi import Seen
@@ -40,3 +44,14 @@ def factory() -> ASGIApp:
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return []
+
+
+async def frames(request: HttpRequest) -> HttpResponse:
+    """The modules of all frames that are around this view."""
+    frame, modules = sys._getframe(), []
+    while frame := frame.f_back:  # type: ignore[assignment]
+        modules.append(frame.f_globals["__name__"])
+    return HttpResponse("\n".join(modules))
+
+
+urlpatterns = [path("frames", frames)]
