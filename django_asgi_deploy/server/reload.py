@@ -4,7 +4,6 @@ The parent never serves; a browser that comes between two children waits in the 
 same command line once more, see reloaded.py, and ends up in ``run`` here again.
 """
 
-import logging
 import os
 import signal
 import socket
@@ -23,7 +22,7 @@ from django_asgi_deploy.addresses import parse_address
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ExitStatus
 from django_asgi_deploy.project import Project
-from django_asgi_deploy.server import reloaded
+from django_asgi_deploy.server import logs, reloaded
 from django_asgi_deploy.server import run as server
 from django_asgi_deploy.server.reloaded import Child, Handover, Report
 from django_asgi_deploy.server.sockets import Sockets
@@ -202,7 +201,7 @@ def _serve(
     here = replace(
         settings, bind=[f"fd://{each}" for each in child.handover.sockets], workers=1, graceful_timeout_seconds=0
     )
-    with _fewer_lines():
+    with logs.without_start_and_end():
         return server.run(
             here, load_and_watch, say, debug=debug, colour=colour, brief=child.handover.has_served, on_ready=on_ready
         )
@@ -214,20 +213,3 @@ def _without_effect(settings: Settings, child: Child) -> Iterator[str]:
         yield f"BIND is {given} now: to listen there, stop runasgi and start it again."
     if settings.workers != 1 and not child.handover.changed:
         yield f"WORKERS = {settings.workers} ({settings.where('WORKERS')}): no effect, --reload serves with one worker."
-
-
-@contextmanager
-def _fewer_lines() -> Iterator[None]:
-    """Not uvicorn's lines about each start and end, nor the one about requests that are cut: here they always are."""
-
-    def is_worth_a_line(record: logging.LogRecord) -> bool:
-        is_about_the_process = record.pathname.endswith(("uvicorn/server.py", "uvicorn/lifespan/on.py"))
-        is_expected = record.levelno < logging.WARNING or str(record.msg).startswith("Cancel ")
-        return not (is_about_the_process and is_expected)
-
-    logger = logging.getLogger("uvicorn.error")
-    logger.addFilter(is_worth_a_line)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_worth_a_line)
