@@ -128,8 +128,8 @@ def test_two_users_of_one_room_hear_each_other_and_are_who_they_logged_in_as(ser
         base = server.url.replace("http", "ws")
         async with (
             connect(f"{base}/ws/room/", additional_headers={"cookie": cookies_of("ada")}, origin=server.url) as ada,
-            connect(f"{base}/ws/room/", additional_headers={"cookie": cookies_of("grace")}) as grace,
-            connect(f"{base}/ws/elsewhere/") as stranger,
+            connect(f"{base}/ws/room/", additional_headers={"cookie": cookies_of("grace")}, origin=server.url) as grace,
+            connect(f"{base}/ws/elsewhere/", origin=server.url) as stranger,
         ):
             heard = [await ada.recv(), await grace.recv(), await stranger.recv()]
             await grace.send('{"text": "hello"}')
@@ -151,7 +151,7 @@ def test_a_view_speaks_to_consumers_and_a_synchronous_consumer_asks_the_database
     import httpx
     from websockets.sync.client import connect
 
-    with connect(f"ws://127.0.0.1:{server.port}/ws/members/") as members:
+    with connect(f"ws://127.0.0.1:{server.port}/ws/members/", origin=server.url) as members:
         members.send("{}")
         assert members.recv(DEADLINE_SECONDS) == '{"members": 0}'
         assert httpx.get(f"{server.url}/announce/members/hello/").text == "announced"
