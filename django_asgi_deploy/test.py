@@ -100,25 +100,28 @@ def _is_in_memory(connection: Any) -> bool:
     return connection.vendor == "sqlite" and bool(connection.is_in_memory_db())
 
 
+_in_use: list[Connections] = []  # of all live servers that run
+
+
 @contextmanager
 def _shared(overrides: Connections) -> Iterator[None]:
     """Every thread that asks for a connection gets the test's own: a database in memory has no second one.
 
     Django sets them in the threads that it starts itself. Here threads belong to the handler, whichever it is.
     """
-    if not overrides:
-        yield
-        return
-    made = connections.create_connection
-
-    def create_connection(alias: str) -> Any:
-        return overrides[alias] if alias in overrides else made(alias)
-
-    setattr(connections, "create_connection", create_connection)  # noqa: B010 - a method, to mypy
+    setattr(connections, "create_connection", _create_connection)  # noqa: B010 - a method, to mypy
+    _in_use.append(overrides)
     try:
         yield
     finally:
-        delattr(connections, "create_connection")
+        _in_use.remove(overrides)
+
+
+def _create_connection(alias: str) -> Any:
+    for overrides in _in_use:
+        if alias in overrides:
+            return overrides[alias]
+    return type(connections).create_connection(connections, alias)
 
 
 # ------------------------------------------------------------------ the application
