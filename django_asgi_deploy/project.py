@@ -79,12 +79,7 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
     if check:
         _run(check)
     settings_module = importer.find_settings_module(option=settings_option)
-    found = importer.find_application(
-        _configured(settings),
-        getattr(django_settings, "ASGI_APPLICATION", None),
-        getattr(django_settings, "ROOT_URLCONF", None),
-        settings_module.name,
-    )
+    found = find_application(settings, settings_module)
     if found is None:
         made = assemble(settings)
         found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
@@ -103,6 +98,16 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
     if app is not ours:
         app = in_front_of(app, settings)
     return Project(app, ours, found, settings_module, tuple(notes))
+
+
+def find_application(settings: Settings, settings_module: Found) -> Found | None:
+    """Where the application is; nothing is imported. None if the project has none."""
+    return importer.find_application(
+        _configured(settings),
+        getattr(django_settings, "ASGI_APPLICATION", None),
+        getattr(django_settings, "ROOT_URLCONF", None),
+        settings_module.name,
+    )
 
 
 def _require_allowed_hosts() -> None:

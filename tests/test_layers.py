@@ -59,7 +59,11 @@ LEVELS = {
     "server.writes": 2,
     "server.config": 3,
     "server.worker": 4,
+    "server.thread": 5,
     "server.run": 7,
+    "server.changes": 1,
+    "server.reloaded": 2,
+    "server.reload": 7.5,
     "checks.frames": 1,
     "checks.finding": 2,
     "checks.databases": 1,
@@ -80,6 +84,8 @@ LEVELS = {
     "management.commands.checkasgi": 8,
     "management.commands.makeasgi": 8,
     "__main__": 8,
+    "test": 8,
+    "pytest_plugin": 9,
 }
 WITHOUT_DJANGO = re.compile(
     r"exceptions|types|shutdown|addresses|origins|prefixes|proxies|lines|logging|layers\.(wrap|mount|forward|websocket|limits|proxy|observe|accesslog)|deployment\.convert|server\.(systemd|sockets|owner)"

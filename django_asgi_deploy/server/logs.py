@@ -49,6 +49,23 @@ def _is_not_of_a_websocket(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith('%s - "WebSocket %s" ')
 
 
+@contextmanager
+def without_start_and_end() -> Iterator[None]:
+    """For servers that come and go: not uvicorn's lines about each start and end, nor about requests that are cut."""
+
+    def is_worth_a_line(record: logging.LogRecord) -> bool:
+        is_about_the_process = record.pathname.endswith(("uvicorn/server.py", "uvicorn/lifespan/on.py"))
+        is_expected = record.levelno < logging.WARNING or str(record.msg).startswith("Cancel ")
+        return not (is_about_the_process and is_expected)
+
+    logger = logging.getLogger("uvicorn.error")
+    logger.addFilter(is_worth_a_line)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_worth_a_line)
+
+
 def _loggers() -> list[logging.Logger]:
     return [each for each in list(logging.root.manager.loggerDict.values()) if isinstance(each, logging.Logger)]
 

@@ -24,9 +24,19 @@ from django_asgi_deploy.server.worker import Worker
 
 
 def run(
-    settings: Settings, load: Callable[[], Project], say: Callable[[str], None], *, debug: bool, colour: bool | None
+    settings: Settings,
+    load: Callable[[], Project],
+    say: Callable[[str], None],
+    *,
+    debug: bool,
+    colour: bool | None,
+    on_ready: Callable[[str], None] | None = None,
+    brief: bool = False,
 ) -> ExitStatus:
     """Serve until stopped. ``load`` imports the project, ``say`` shows a text to the user.
+
+    ``on_ready`` gets the lines with the addresses when it serves, in the place of ``say``; ``brief`` leaves the banner
+    out.
 
     Raises ASGIDeployError if it can't start.
     """
@@ -35,9 +45,10 @@ def run(
             project = load()
         logs.configure(colour=colour, bare=settings.access_log == "json")
         config = build_config(settings, project.application, lifespan=project.application is project.ours or None)
-        say(_banner(project, config, debug=debug))
+        if not brief:
+            say(_banner(project, config, debug=debug))
         serving = "\n".join(f"Serving {url}" for url in sockets.urls(tls=config.is_ssl))
-        worker = Worker(config, on_ready=lambda: say(serving), cleanup=sockets.close)
+        worker = Worker(config, on_ready=lambda: (on_ready or say)(serving), cleanup=sockets.close)
         return worker.serve_until_stopped(sockets.sockets)
 
 

@@ -42,6 +42,14 @@ def factory() -> ASGIApp:
     return api
 
 
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """A WebSocket that sends back each text."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
 def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return []
 
