@@ -14,7 +14,7 @@ from django.core.handlers.asgi import ASGIHandler as DjangosHandler
 from django.urls import set_script_prefix
 from django.utils.deprecation import MiddlewareMixin
 
-from django_asgi_deploy import collected, conf, importer, signals
+from django_asgi_deploy import collected, conf, importer, shutdown, signals
 from django_asgi_deploy.applications import import_application
 from django_asgi_deploy.exceptions import ConfigurationError, ProjectError
 from django_asgi_deploy.handlers.asgi import ASGIHandler
@@ -255,7 +255,7 @@ def _health(settings: conf.Settings, forwarding: Forwarding) -> Layer:
         live_path=settings.live_path,
         ready_path=settings.ready_path,
         readiness=Readiness(checks, settings.ready_timeout_seconds),
-        is_draining=lambda: False,
+        is_draining=shutdown.is_announced,
         is_trusted=forwarding.trusts_client,
     )
 

@@ -8,9 +8,11 @@ Over 400 lines, because the options are in one class: whoever looks for one, or 
 """
 
 import difflib
+import importlib.util
 import json
 import os
 import re
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,6 +44,17 @@ GROUPS = {
 
 
 SETTINGS = "settings.ASGI_DEPLOY"
+
+# Options that ask for something that only a supervisor can do.
+OF_THE_SUPERVISOR = (
+    "WORKERS",
+    "PRELOAD",
+    "BOOT_TIMEOUT_SECONDS",
+    "HEARTBEAT_TIMEOUT_SECONDS",
+    "MAX_REQUESTS",
+    "MAX_LIFETIME_SECONDS",
+    "MAX_RSS_BYTES",
+)
 
 
 def check_middleware(entry: object) -> None:
@@ -172,8 +185,51 @@ class Settings:
         None, "tls", "CA certificates (PEM); clients must then show a certificate that one of these signed."
     )
     workers: int = option(1, "processes", "Worker processes.", minimum=1)
+    supervisor: Literal["auto", "on", "off"] = option(
+        "auto",
+        "processes",
+        "A process that watches and replaces the workers: auto has one if there are several, or an option needs it.",
+    )
+    preload: Literal["auto", "on", "off"] = option(
+        "auto",
+        "processes",
+        "Import the project once and fork the workers: auto does unless the import leaves threads running.",
+    )
+    boot_timeout_seconds: int = option(
+        60, "processes", "Seconds that importing the project, and then each worker's start, may take.", minimum=1
+    )
+    heartbeat_timeout_seconds: int = option(
+        30,
+        "processes",
+        "Seconds that a worker's event loop may stand still; then it is replaced. Its stacks are logged at half of it.",
+        minimum=2,
+    )
+    drain_delay_seconds: int = option(
+        0,
+        "processes",
+        "Seconds that a stopping server goes on as before, so that load balancers notice that it isn't ready any more.",
+        minimum=0,
+    )
     graceful_timeout_seconds: int = option(
         30, "processes", "Seconds that open requests are given to finish when the server is asked to stop.", minimum=0
+    )
+    warmup: list[str] = option(
+        [],
+        "processes",
+        "What each worker runs before it takes connections: paths such as /, and import strings of callables.",
+        items="paths and import strings",
+    )
+    max_requests: int | None = option(None, "processes", "Requests after which a worker is replaced.", minimum=1)
+    max_requests_jitter: int = option(
+        0, "processes", "Up to so many more for each worker, at random, so that not all are due at once.", minimum=0
+    )
+    max_lifetime_seconds: int | None = option(None, "processes", "Age at which a worker is replaced.", minimum=1)
+    max_rss_bytes: int | None = option(None, "processes", "Resident memory at which a worker is replaced.", minimum=1)
+    pid_file: str | None = option(None, "processes", "File that holds the process ID while the server runs.")
+    process_name: str | None = option(
+        None,
+        "processes",
+        "What ps shows in the place of the command line, with each process's role; needs setproctitle.",
     )
     max_body_bytes: int | None = option(
         None, "limits", "Bytes that the body of a request may have; one that has more is answered with 413.", minimum=1
@@ -261,6 +317,16 @@ class Settings:
         for each in OPTIONS.values():
             yield each, getattr(self, each.name), self.origins.get(each.key, "default")
 
+    @property
+    def needs_supervisor(self) -> list[str]:
+        """The options that were given and that only a supervisor can obey, each with its origin."""
+        given = [key for key in OF_THE_SUPERVISOR if getattr(self, key.lower()) != OPTIONS[key].default]
+        return [f"{key} ({self.origins[key]})" for key in given]
+
+    @property
+    def is_supervised(self) -> bool:
+        return self.supervisor == "on" or (self.supervisor == "auto" and bool(self.needs_supervisor))
+
     def where(self, key: str) -> str:
         """Where the value was given, for messages."""
         origin = self.origins.get(key, "default")
@@ -326,8 +392,14 @@ class _Draft:
     def read_concurrency(self, environ: Mapping[str, str]) -> None:
         """WEB_CONCURRENCY, which a platform sets unasked: not worth refusing to start."""
         count = environ.get("WEB_CONCURRENCY", "")
-        if count not in ("", "1"):
-            self.notes.append(f"WEB_CONCURRENCY={count} asks for {count} workers; this version serves with one.")
+        if not count:
+            return
+        if not (count.isdecimal() and int(count)):
+            self.notes.append(f"WEB_CONCURRENCY={count} is ignored: expected a number of workers.")
+        elif sys.platform == "linux" or count == "1":
+            self._take_text(OPTIONS["WORKERS"], count, "WEB_CONCURRENCY", f"WEB_CONCURRENCY={count}")
+        else:
+            self.notes.append(f"WEB_CONCURRENCY={count} is ignored: more than one worker needs Linux.")
 
     def read_environment(self, environ: Mapping[str, str]) -> None:
         for variable, text in environ.items():
@@ -407,11 +479,7 @@ def _contradictions(settings: Settings) -> list[str]:
         problems += [
             f"{what} needs SSL_CERTFILE beside it: without a certificate nothing is encrypted." for what in in_vain
         ]
-    if settings.workers > 1:
-        problems.append(
-            f"WORKERS = {settings.workers} ({settings.origins['WORKERS']}): more than one worker comes with the "
-            "supervisor, which this version doesn't have yet; serve with one worker."
-        )
+    problems += _supervisor_contradictions(settings)
     if settings.websocket_allowed_origins and not settings.websocket:
         where = settings.origins["WEBSOCKET_ALLOWED_ORIGINS"]
         problems.append(f"WEBSOCKET_ALLOWED_ORIGINS ({where}) needs WEBSOCKET beside it: it is for that application.")
@@ -452,6 +520,29 @@ def _needing(settings: Settings, needed: str, *keys: str) -> list[str]:
 def _twice(settings: Settings, key: str) -> list[str]:
     items = getattr(settings, key.lower())
     return sorted({item for item in items if items.count(item) > 1})
+
+
+def _supervisor_contradictions(settings: Settings) -> list[str]:
+    problems = []
+    needing = settings.needs_supervisor
+    if needing and settings.supervisor == "off":
+        problems.append(
+            f"SUPERVISOR = 'off' ({settings.origins['SUPERVISOR']}): {', '.join(needing)} "
+            f"need{'s' * (len(needing) == 1)} the supervisor; leave SUPERVISOR out."
+        )
+    elif settings.is_supervised and sys.platform != "linux":
+        what = ", ".join(needing) or f"SUPERVISOR ({settings.origins['SUPERVISOR']})"
+        problems.append(f"{what}: the supervisor needs Linux. On this system, one worker without these options serves.")
+    if settings.max_requests_jitter and settings.max_requests is None:
+        problems.append(
+            f"MAX_REQUESTS_JITTER ({settings.origins['MAX_REQUESTS_JITTER']}) needs MAX_REQUESTS beside it."
+        )
+    if settings.process_name and not importlib.util.find_spec("setproctitle"):
+        problems.append(
+            f"PROCESS_NAME ({settings.origins['PROCESS_NAME']}) needs a package: "
+            'python -m pip install "django-asgi-deploy[process-name]"'
+        )
+    return problems
 
 
 def _shown(value: Any) -> str:

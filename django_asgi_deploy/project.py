@@ -1,10 +1,10 @@
 """The project, loaded as ``runasgi`` serves it: settings module, checks, URLconf, application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIHandler
@@ -53,6 +53,13 @@ class Project:
     found: Found  # where the application came from
     settings_module: Found
     notes: tuple[str, ...]
+    warmup: Mapping[str, Callable[[], Any] | None]  # what WARMUP says, with what is to be called; None for a path
+
+    @property
+    def host(self) -> str:
+        """A host that the project answers to."""
+        allowed = next(iter(django_settings.ALLOWED_HOSTS), "localhost")
+        return "localhost" if allowed == "*" else allowed.removeprefix(".")
 
     @property
     def pooled(self) -> PooledHandler | None:
@@ -83,7 +90,8 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
     if found is None:
         made = assemble(settings)
         found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
-        return Project(made, made, found, settings_module, (*settings.notes, *_static_files(settings)))
+        notes = (*settings.notes, *_static_files(settings))
+        return Project(made, made, found, settings_module, notes, _warmup(settings))
     app = import_application(found.name, found.origin, if_wsgi=INSTEAD_OF_WSGI)
     notes = [*settings.notes, *_other_default(found, settings_module), *_static_files(settings)]
     if type(app) is cast(object, ASGIHandler):
@@ -97,7 +105,7 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
         notes += _in_vain(settings)
     if app is not ours:
         app = in_front_of(app, settings)
-    return Project(app, ours, found, settings_module, tuple(notes))
+    return Project(app, ours, found, settings_module, tuple(notes), _warmup(settings))
 
 
 def find_application(settings: Settings, settings_module: Found) -> Found | None:
@@ -148,6 +156,16 @@ def _configured(settings: Settings) -> Found | None:
     if settings.application is None:
         return None
     return Found(settings.application, settings.origins["APPLICATION"])
+
+
+def _warmup(settings: Settings) -> dict[str, Callable[[], Any] | None]:
+    where = settings.where("WARMUP")
+    steps: dict[str, Callable[[], Any] | None] = {}
+    for step in settings.warmup:
+        steps[step] = None if step.startswith("/") else importer.import_from_string(step, where)
+        if not (step.startswith("/") or callable(steps[step])):
+            raise ConfigurationError([f"{step!r} ({where}) can't be called; expected a path such as /, or a callable."])
+    return steps
 
 
 # ------------------------------------------------------------------ what was found under the application's name

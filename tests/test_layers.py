@@ -55,11 +55,26 @@ LEVELS = {
     "server.owner": 1,
     "server.multiprocess": 1,
     "server.sockets": 2,
+    "server.channel": 1,
+    "server.processes": 1,
+    "server.plan": 1,
+    "server.pidfile": 1,
+    "server.signals": 1,
+    "server.lines": 1,
+    "server.title": 1,
+    "server.private": 1,
+    "server.children": 2,
+    "server.tie": 2,
+    "server.generation": 2,
+    "server.warmup": 2,
     "server.logs": 2,
     "server.writes": 2,
     "server.config": 3,
+    "server.handover": 3,
     "server.worker": 4,
     "server.thread": 5,
+    "server.supervisor": 5,
+    "server.supervise": 6,
     "server.run": 7,
     "server.changes": 1,
     "server.reloaded": 2,
@@ -88,7 +103,7 @@ LEVELS = {
     "pytest_plugin": 9,
 }
 WITHOUT_DJANGO = re.compile(
-    r"exceptions|types|shutdown|addresses|origins|prefixes|proxies|lines|logging|layers\.(wrap|mount|forward|websocket|limits|proxy|observe|accesslog)|deployment\.convert|server\.(systemd|sockets|owner)"
+    r"exceptions|types|shutdown|addresses|origins|prefixes|proxies|lines|logging|layers\.(wrap|mount|forward|websocket|limits|proxy|observe|accesslog)|deployment\.convert|server\.(channel|processes|plan|pidfile|signals|lines|title|children|handover|supervisor|supervise|systemd|sockets|owner)"
 )
 
 

@@ -1,6 +1,5 @@
 """Metrics from real servers: what they say is what the client has counted."""
 
-import os
 import re
 import signal
 import subprocess
@@ -170,13 +169,14 @@ def mark_dead(folder: Path, pid: int) -> None:
 
 def test_the_directory_of_the_workers_is_made_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(multiprocess.VARIABLE, raising=False)
-    with multiprocess.shared_metrics():
-        folder = Path(os.environ[multiprocess.VARIABLE])
-        assert folder.is_dir()
-        with multiprocess.shared_metrics():
-            assert os.environ[multiprocess.VARIABLE] == str(folder)
-    assert not folder.exists()
-    assert multiprocess.VARIABLE not in os.environ
+    folder = multiprocess.make_folder()
+    monkeypatch.delenv(multiprocess.VARIABLE)
+    monkeypatch.setenv(multiprocess.VARIABLE, str(folder))  # so that it is gone after this test
+    assert folder is not None
+    assert Path(folder).is_dir()
+    assert multiprocess.make_folder() is None
+    multiprocess.remove_folder(folder)
+    assert not Path(folder).exists()
 
 
 def test_without_the_library_it_says_what_to_install(site: Site) -> None:

@@ -28,6 +28,8 @@ NAMED_BY_US = {
     "workers": "WORKERS",
     "backlog": "BACKLOG",
     "access_log": "ACCESS_LOG",
+    "limit_max_requests": "MAX_REQUESTS",
+    "limit_max_requests_jitter": "MAX_REQUESTS_JITTER",
     "timeout_keep_alive": "KEEP_ALIVE_SECONDS",
     "timeout_graceful_shutdown": "GRACEFUL_TIMEOUT_SECONDS",
     "ssl_certfile": "SSL_CERTFILE",

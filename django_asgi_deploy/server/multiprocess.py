@@ -6,36 +6,32 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
-@contextmanager
-def shared_metrics(wanted: bool = True) -> Iterator[None]:
-    """While the block runs, processes that are started share their metrics.
+def make_folder() -> str | None:
+    """Have the processes that are started from now on share their metrics; the directory is for the caller to remove.
 
-    A directory that the environment names already is used, and left to whoever made it.
+    None if the environment names one already: that is used, and left to whoever made it.
     """
-    if not wanted or os.environ.get(VARIABLE):
-        yield
-        return
-    folder = tempfile.mkdtemp(prefix="django-asgi-deploy-metrics-")
-    os.environ[VARIABLE] = folder
-    try:
-        yield
-    finally:
-        del os.environ[VARIABLE]
+    if os.environ.get(VARIABLE):
+        return None
+    os.environ[VARIABLE] = tempfile.mkdtemp(prefix="django-asgi-deploy-metrics-")
+    return os.environ[VARIABLE]
+
+
+def remove_folder(folder: str | None) -> None:
+    if folder:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def mark_dead(pid: int) -> None:
-    """Forget what a worker that has ended said of itself: its requests in flight, threads and memory."""
-    if not os.environ.get(VARIABLE):
-        return
-    from prometheus_client import multiprocess
+    """Forget what a worker that has ended said of itself: its requests in flight, threads and memory.
 
-    library: Any = multiprocess  # typed in part only
-    library.mark_process_dead(pid)
+    As ``prometheus_client.multiprocess.mark_process_dead``, which the supervisor can't import.
+    """
+    if folder := os.environ.get(VARIABLE):
+        for file in Path(folder).glob(f"gauge_live*_{pid}.db"):
+            file.unlink(missing_ok=True)

@@ -199,7 +199,11 @@ def _serve(
         say(f"Reloaded in {seconds:.1f} s: {child.handover.changed} changed." if is_again else serving)
 
     here = replace(
-        settings, bind=[f"fd://{each}" for each in child.handover.sockets], workers=1, graceful_timeout_seconds=0
+        settings,
+        bind=[f"fd://{each}" for each in child.handover.sockets],
+        workers=1,
+        supervisor="off",
+        graceful_timeout_seconds=0,
     )
     with logs.without_start_and_end():
         return server.run(
