@@ -26,7 +26,8 @@ from django.urls import set_script_prefix
 
 from django_asgi_deploy.handlers import affinity, chains, private
 from django_asgi_deploy.handlers.affinity import RequestThread
-from django_asgi_deploy.handlers.exchange import Exchange, Label, Streamed, path_info, replayed
+from django_asgi_deploy.handlers.body import read_body
+from django_asgi_deploy.handlers.exchange import Exchange, Label, Streamed, path_info
 from django_asgi_deploy.handlers.pool import PoolClosed, PoolStats, QueueTimeout, ThreadPool
 from django_asgi_deploy.handlers.views import Found, Kind, Views
 from django_asgi_deploy.handlers.watch import Watcher
@@ -72,6 +73,7 @@ class ASGIHandler(asgi.ASGIHandler):
         self._watcher: Watcher | None = None
         self._watchers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Watcher] = weakref.WeakKeyDictionary()
         self._leads = private.available and not private.overridden(type(self), ASGIHandler)
+        self._handles = type(self).handle is ASGIHandler.handle
         self._reads_body = type(self).read_body is asgi.ASGIHandler.read_body
         self._sync_handler: chains.SyncHandler | None = None
         self._second_chain_tried = False
@@ -158,15 +160,17 @@ class ASGIHandler(asgi.ASGIHandler):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if (
-            scope["type"] == "http"
-            and self._leads
-            and private.thread_sensitive_context.get(None) is None
-            and not private.is_patched()
-            and not private.has_parent_thread()
+            scope["type"] != "http"
+            or not self._leads
+            or private.thread_sensitive_context.get(None) is not None
+            or private.is_patched()
+            or private.has_parent_thread()
         ):
-            await self.handle(scope, receive, send)
-        else:
             await super().__call__(scope, receive, send)  # which comes to handle(), too
+        elif self._handles:
+            await self._lead(scope, receive, send)  # as handle() would say
+        else:
+            await self.handle(scope, receive, send)
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         context = private.thread_sensitive_context.get(None)
@@ -192,15 +196,20 @@ class ASGIHandler(asgi.ASGIHandler):
             owner.leave()
 
     async def _lead(self, scope: Scope, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        label = Label(scope)
         try:
-            body = await (self._read_body(receive) if self._reads_body else self.read_body(receive))
+            if self._reads_body:
+                in_thread = partial(self._in_file_pool, loop, label)
+                body: Any = await read_body(receive, settings.FILE_UPLOAD_MAX_MEMORY_SIZE, in_thread)
+            else:
+                body = await self.read_body(receive)
         except RequestAborted:
             return
         watcher = self._watcher
-        loop = asyncio.get_running_loop()
         if watcher is None or watcher.loop is not loop:
             watcher = self._watcher_of(loop)
-        owner = RequestThread(self.pool, loop, Label(scope))
+        owner = RequestThread(self.pool, loop, label)
         key_token = private.thread_sensitive_context.set(private.KEY)
         owner_token = affinity.current.set(owner)
         watch = watcher.watch(receive)
@@ -209,11 +218,13 @@ class ASGIHandler(asgi.ASGIHandler):
             await self._serve(exchange, send)
         finally:
             if type(body) is not io.BytesIO:
-                body.close()
+                self._close(body, owner)
             owner.leave()
             affinity.current.reset(owner_token)
             private.thread_sensitive_context.reset(key_token)
             watch.stop()
+            if exchange.request is not None and exchange.response is not None:
+                exchange.part_with_request()
 
     def _watcher_of(self, loop: asyncio.AbstractEventLoop) -> Watcher:
         watcher = self._watchers.get(loop)
@@ -222,15 +233,12 @@ class ASGIHandler(asgi.ASGIHandler):
         self._watcher = watcher
         return watcher
 
-    async def _read_body(self, receive: Receive) -> Any:
-        """read_body() without a temporary file, for a body that comes in one piece and would stay in memory anyway."""
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestAborted
-        body = message.get("body", b"")
-        if message.get("more_body", False) or len(body) > settings.FILE_UPLOAD_MAX_MEMORY_SIZE:
-            return await self.read_body(replayed(message, receive))
-        return io.BytesIO(body)
+    def _close(self, body: Any, owner: RequestThread) -> None:
+        """Removing a large file takes its time, which nobody needs to wait for."""
+        try:
+            self.file_pool.submit(body.close, owner.loop, owner.label)
+        except PoolClosed:
+            body.close()
 
     async def _serve(self, exchange: Exchange, send: Send) -> None:
         kind, exchange.found = self._views.kind(partial(path_info, exchange.scope))
@@ -257,7 +265,9 @@ class ASGIHandler(asgi.ASGIHandler):
             if exchange.response is not None and watch.active:
                 await self._send(exchange, send)
         except asyncio.CancelledError:
-            if not watch.is_own_cancellation():
+            if not watch.is_own_cancellation():  # a deadline's, or the server's: the end is told all the same
+                watch.stop()
+                await self._finish(exchange)
                 raise
         except RequestAborted:
             pass
@@ -361,7 +371,7 @@ class ASGIHandler(asgi.ASGIHandler):
             return aiter(response)
         if private.is_plain_file(response):
             await owner.begin_streaming()
-            return self._each(partial(self._in_file_pool, owner), iter(response))
+            return self._each(partial(self._in_file_pool, owner.loop, owner.label), iter(response))
         return self._each(owner.run, await owner.run(partial(iter, response)))
 
     @staticmethod
@@ -371,8 +381,8 @@ class ASGIHandler(asgi.ASGIHandler):
         while (part := await run(following)) is not end:
             yield part
 
-    async def _in_file_pool(self, owner: RequestThread, call: Callable[[], Any]) -> Any:
-        job = self.file_pool.submit(call, owner.loop, owner.label)
+    async def _in_file_pool(self, loop: asyncio.AbstractEventLoop, label: object, call: Callable[[], Any]) -> Any:
+        job = self.file_pool.submit(call, loop, label)
         try:
             return await job.future
         except asyncio.CancelledError:
