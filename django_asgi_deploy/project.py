@@ -68,16 +68,25 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
     Raises ProjectError, ApplicationError or ConfigurationError.
     """
     _require_allowed_hosts()
-    _resolve_urlconf()
+    resolve_urlconf()
     if check:
         _run(check)
     settings_module = importer.find_settings_module(option=settings_option)
-    found = importer.find_application(
+    return load_application(settings, settings_module, find_application(settings, settings_module))
+
+
+def find_application(settings: Settings, settings_module: Found) -> Found | None:
+    """Where the application is; None if the project has none."""
+    return importer.find_application(
         _configured(settings),
         getattr(django_settings, "ASGI_APPLICATION", None),
         getattr(django_settings, "ROOT_URLCONF", None),
         settings_module.name,
     )
+
+
+def load_application(settings: Settings, settings_module: Found, found: Found | None) -> Project:
+    """Import what was found, or make an application. Raises ProjectError, ApplicationError or ConfigurationError."""
     if found is None:
         made = assemble(settings)
         found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
@@ -106,8 +115,8 @@ def _require_allowed_hosts() -> None:
         )
 
 
-def _resolve_urlconf() -> None:
-    """Import every module of the URLconf now; Django would do it at the first request."""
+def resolve_urlconf() -> None:
+    """Import every module of the URLconf now; Django would do it at the first request. Raises ProjectError."""
     try:
         _walk(get_resolver())
     except Exception as error:

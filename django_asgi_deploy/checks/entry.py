@@ -10,13 +10,15 @@ import os
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
 from django_asgi_deploy import importer
-from django_asgi_deploy.checks.finding import Finding
-from django_asgi_deploy.checks.frames import Place, place_of_error
+from django_asgi_deploy.checks.finding import Finding, found
+from django_asgi_deploy.checks.frames import Place, place_of_error, root, use_root
+from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.exceptions import ASGIDeployError
 
 DEADLINE_SECONDS = 60.0
@@ -33,42 +35,42 @@ class Failure:
     place: Place | None = None
 
 
-def check(found: importer.Found, deadline_seconds: float = DEADLINE_SECONDS) -> list[Finding]:
+def check(inspected: Inspected) -> Iterator[Finding]:
     """Import the application as a plain server does."""
-    module = importer.module_of(found.name)
-    failure = _try(found, deadline_seconds, {})
+    where = inspected.found
+    if where is None or where.name.endswith("()"):
+        return
+    failure = _try(where, DEADLINE_SECONDS, {})
     if failure is None:
-        return []
+        return
     exported = os.environ.get(importer.VARIABLE)
     if (
         exported
         and importer.was_exported(importer.VARIABLE)
-        and _try(found, deadline_seconds, {importer.VARIABLE: exported}) is None
+        and _try(where, DEADLINE_SECONDS, {importer.VARIABLE: exported}) is None
     ):
-        return [_works_only_with_the_variable(module, exported, failure)]
-    return [
-        Finding(
-            "asgi.001",
-            "asgi-import-fails",
-            "error",
-            f"Under a plain ASGI server {module} can't be imported: {failure.error}",
-            _hint(module, failure),
-            object=found.name,
-            place=failure.place,
-            detail=failure.detail,
-        )
-    ]
+        yield _works_only_with_the_variable(where.name, exported, failure)
+        return
+    module = importer.module_of(where.name)
+    yield found(
+        1,
+        f"Under a plain ASGI server {module} can't be imported: {failure.error}",
+        _hint(module, failure),
+        object=where.name,
+        place=failure.place,
+        detail=failure.detail,
+    )
 
 
-def _works_only_with_the_variable(module: str, exported: str, failure: Failure) -> Finding:
-    return Finding(
-        "asgi.001",
-        "asgi-import-fails",
-        "warning",
+def _works_only_with_the_variable(name: str, exported: str, failure: Failure) -> Finding:
+    module = importer.module_of(name)
+    return found(
+        1,
         f"{module} can be imported only where {importer.VARIABLE} is exported, as it is here: {failure.error}",
         f'So that it works anywhere, write above its other imports: os.environ.setdefault("{importer.VARIABLE}", '
         f'"{exported}")',
-        object=module,
+        level="warning",
+        object=name,
         place=failure.place,
         detail=failure.detail,
     )
@@ -90,9 +92,9 @@ def _names_settings(module: str) -> bool:
     return bool(spec and spec.origin and importer.declared_settings_module(Path(spec.origin)))
 
 
-def _try(found: importer.Found, deadline_seconds: float, variables: dict[str, str]) -> Failure | None:
+def _try(where: importer.Found, deadline_seconds: float, variables: dict[str, str]) -> Failure | None:
     environment = {name: value for name, value in os.environ.items() if name != importer.VARIABLE}
-    asked = json.dumps({"name": found.name, "origin": found.origin, "path": sys.path})
+    asked = json.dumps({"name": where.name, "origin": where.origin, "path": sys.path, "root": str(root())})
     try:
         done = subprocess.run(
             [sys.executable, "-c", CHILD],
@@ -129,6 +131,7 @@ def main() -> None:
     """Import what standard input asks for, and tell on standard output what came of it."""
     asked = json.load(sys.stdin)
     sys.path[:] = asked["path"]
+    use_root(Path(asked["root"]))
     answer = None
     try:
         importer.import_from_string(asked["name"], asked["origin"])
