@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from django.conf import settings as django_settings
 
-from django_asgi_deploy.checks import entry, ignores
+from django_asgi_deploy.checks import called, classes, entry, ignores, middleware_code, modes, twins, views
 from django_asgi_deploy.checks.catalogue import LEVELS
 from django_asgi_deploy.checks.finding import Finding
 from django_asgi_deploy.checks.guard import surviving
@@ -18,10 +18,17 @@ from django_asgi_deploy.checks.inspected import Inspected
 Family = Callable[[Inspected], Iterable[Finding]]
 
 # Those that look at the loaded project. Nothing is driven: no request, no network, no query, no write.
-FAMILIES: tuple[Family, ...] = ()
+FAMILIES: tuple[Family, ...] = (
+    modes.check,
+    middleware_code.check,
+    views.check,
+    classes.check,
+    twins.check,
+    called.check,
+)
 # Those of them that Django's own ``check`` runs with every command: quick, without importing asgi.py; and of their
 # findings only the ones that mean that the site can't work at all.
-PLAIN_FAMILIES: tuple[Family, ...] = ()
+PLAIN_FAMILIES: tuple[Family, ...] = (modes.check_plainly,)
 # What starts processes of its own.
 SEPARATE_FAMILIES: tuple[Family, ...] = (entry.check,)
 

@@ -116,7 +116,7 @@ async def ask(handler: object, path: str, method: str, cookie: str) -> int:
         "server": ("testserver", 80),
     }
     await handler(scope, inbox.get, send)  # type: ignore[operator]
-    return statuses[0] if statuses else 0
+    return statuses[0]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The same site with error pages of its own."""
 
 from booking.errors import ServerError
+
 from clinic.urls import urlpatterns
 
 __all__ = ["urlpatterns"]
