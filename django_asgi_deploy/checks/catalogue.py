@@ -132,7 +132,6 @@ _ALL = (
     Check(601, "router-without-http", "error", "ProtocolTypeRouter without http"),
     Check(602, "consumer-class-as-route", "error", "A consumer's class in the place of an application"),
     Check(603, "websocket-without-origin-check", "warning", "Any site's pages may open a WebSocket"),
-    Check(604, "consumer-orm", "error", "A consumer queries on the event loop"),
     # The probe
     Check(701, "error", "error", "A request fails"),
     Check(702, "blocking", "error", "A request holds the event loop"),
@@ -149,6 +148,7 @@ BY_SLUG: dict[str, Check] = {check.slug: check for check in _ALL}
 DROPPED: dict[int, str] = {
     120: "Django spools every request's body: it is true of all projects, and nothing in a project says whether the "
     "proxy in front bounds it.",
+    604: "A query in a consumer is a query on the event loop: it is found and reported as 402, like any other.",
     506: "Whether a proxy keeps idle connections longer than the server can't be known from the project.",
 }
 

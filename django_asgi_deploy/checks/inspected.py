@@ -1,5 +1,7 @@
 """What the checks look at: the loaded project, walked once."""
 
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,9 +16,14 @@ from django.core.handlers.asgi import ASGIHandler
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from django_asgi_deploy import importer, project
+from django_asgi_deploy.addresses import Address, TCPAddress, parse_address
 from django_asgi_deploy.asgi import Application
 from django_asgi_deploy.checks import frames
+from django_asgi_deploy.checks.frames import Place
+from django_asgi_deploy.checks.hops import qualified
 from django_asgi_deploy.checks.middleware import Replay
+from django_asgi_deploy.checks.settings_source import place_of_setting
+from django_asgi_deploy.checks.sources import first_place
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ASGIDeployError, is_users
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
@@ -77,6 +84,48 @@ class Inspected:
         return self.settings.threads
 
     @property
+    def request_limit(self) -> int | None:
+        """How many requests one worker takes at a time; None: as many as come."""
+        limit: int | None = self.settings.uvicorn.get("limit_concurrency")
+        return getattr(self.settings, "max_in_flight", None) or limit
+
+    @property
+    def root_path(self) -> str:
+        """The prefix that the server is told."""
+        return str(getattr(self.settings, "root_path", None) or self.settings.uvicorn.get("root_path") or "")
+
+    @property
+    def trusted_proxies(self) -> list[str]:
+        """Whose word on a client's address and scheme is taken."""
+        given = getattr(self.settings, "trusted_proxies", None) or self.settings.uvicorn.get("forwarded_allow_ips")
+        given = given or os.environ.get("FORWARDED_ALLOW_IPS") or []
+        return [part.strip() for part in given.split(",")] if isinstance(given, str) else [*given]
+
+    @property
+    def is_reached_from_elsewhere(self) -> bool:
+        """Whether it listens on an address that other machines reach."""
+        return not all(_is_here(parse_address(text)) for text in self.settings.bind)
+
+    @property
+    def settings_name(self) -> str | None:
+        """The settings module."""
+        return self.settings_module.name if self.settings_module else os.environ.get(importer.VARIABLE)
+
+    def place_of_setting(self, name: str, *keys: str | int) -> Place | None:
+        """Where a setting, or a key below it, is given its value."""
+        return place_of_setting(self.settings_name, name, *keys)
+
+    def place_of_text(self, module: str, text: str) -> Place | None:
+        """The first line of a module, outside of imports and comments, in which the text stands."""
+        loaded = sys.modules.get(module)
+        pattern = re.compile(rf"^(?!\s*(from|import)\b).*{re.escape(text)}", re.MULTILINE)
+        return first_place([loaded], pattern) if loaded else None
+
+    def name_of(self, thing: Any) -> str:
+        """The qualified name of a view, a function or an instance's class."""
+        return qualified(thing)
+
+    @property
     def is_development(self) -> bool:
         return bool(django_settings.DEBUG)
 
@@ -128,9 +177,17 @@ def load(settings: Settings, *, settings_option: str | None = None) -> Inspected
 
 def of_project(settings: Settings, loaded: project.Project) -> Inspected:
     """Of a project that is loaded already."""
-    return Inspected(
-        settings, loaded.settings_module, loaded.found, loaded.application, loaded.ours, notes=loaded.notes
-    )
+    found = None if loaded.found.name.endswith("()") else loaded.found  # runasgi has made it
+    return Inspected(settings, loaded.settings_module, found, loaded.application, loaded.ours, notes=loaded.notes)
+
+
+def _is_here(address: Address) -> bool:
+    return not isinstance(address, TCPAddress) or is_loopback(address.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine is meant: ``localhost``, ``127.0.0.1``, ``::1``, ``127.0.0.0/8``, ``unix:``."""
+    return host.lower().strip("[]").startswith(("localhost", "127.", "::1", "unix"))
 
 
 def _walk(resolver: URLResolver, above: tuple[URLResolver, ...]) -> Iterator[Route]:

@@ -93,7 +93,7 @@ def _project(report: Report, width: int) -> Iterator[str]:
     inspected = report.inspected
     found, settings = inspected.found, inspected.settings_module
     rows = [
-        ("application", f"{found.name} ({found.origin})" if found else "none"),
+        ("application", f"{found.name} ({found.origin})" if found else "runasgi makes one: there is no asgi.py"),
         *([("settings", f"{settings.name} ({settings.origin})")] if settings else []),
         *(("handler" if not i else "Django's path", line) for i, line in enumerate(_handler(report))),
         *([("lifespan", report.probed.lifespan)] if report.probed else []),

@@ -3,6 +3,7 @@
 import ast
 import builtins
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -18,32 +19,20 @@ from django_asgi_deploy.checks import functions, wrapped
 from django_asgi_deploy.checks.catalogue import Level
 from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.frames import Place
-from django_asgi_deploy.checks.inspected import Inspected, Route
+from django_asgi_deploy.checks.guard import surviving
+from django_asgi_deploy.checks.inspected import Inspected
+from django_asgi_deploy.checks.routes import by_callback
 from django_asgi_deploy.checks.wrapped import Inner, ViewOf, decorator_name, view_name
 from django_asgi_deploy.handlers.private import iscoroutinefunction
 
-MOST_PATHS = 3  # that a message names
 HOOKS = ("process_request", "process_view", "process_response")
 
 
 def check(inspected: Inspected) -> Iterator[Finding]:
     for callback, paths in by_callback(inspected.routes):
-        yield from _judge(callback, paths)
+        yield from surviving([partial(_judge, paths=paths)], callback)
     yield from _atomic_functions(inspected)
     yield from _nothing_asynchronous(inspected)
-
-
-def by_callback(routes: tuple[Route, ...]) -> list[tuple[Any, str]]:
-    """Each callback once, with the paths that lead to it, in words."""
-    callbacks: dict[int, tuple[Any, list[str]]] = {}
-    for route in routes:
-        callbacks.setdefault(id(route.callback), (route.callback, []))[1].append(route.path)
-    return [(callback, in_words(paths)) for callback, paths in callbacks.values()]
-
-
-def in_words(paths: list[str]) -> str:
-    shown = ", ".join(dict.fromkeys(paths[:MOST_PATHS]))
-    return shown if len(paths) <= MOST_PATHS else f"{shown} and {len(paths) - MOST_PATHS} more"
 
 
 def _judge(callback: Any, paths: str) -> Iterator[Finding]:
@@ -77,7 +66,7 @@ def broken_chain(chain: tuple[Inner, ...], paths: str) -> Finding:
     steps = tuple(dict.fromkeys(steps))
     atomic = next((inner.thing for inner in chain if wrapped.is_atomic(inner.thing)), None)
     if atomic is not None:
-        return _atomic(view, name, f"{paths} is answered with 500", steps)
+        return atomic_finding(view, name, f"{paths} is answered with 500", steps)
     if wrapped.is_unmarked(view):
         return found(
             302,
@@ -145,7 +134,7 @@ def _nothing_asynchronous(inspected: Inspected) -> Iterator[Finding]:
 # ------------------------------------------------------------------ transactions
 
 
-def _atomic(function: Any, name: str, consequence: str, steps: tuple[str, ...] = ()) -> Finding:
+def atomic_finding(function: Any, name: str, consequence: str, steps: tuple[str, ...] = ()) -> Finding:
     return found(
         304,
         f"transaction.atomic around the coroutine function {name} ends before anything in it has run: nothing is "
@@ -180,7 +169,7 @@ def _atomic_functions(inspected: Inspected) -> Iterator[Finding]:
                 inside = atomic_around(function)
                 if inside is not None and inside.__module__ == module.__name__ and not _is_handler(owner, inside):
                     name = view_name(inside)
-                    yield _atomic(inside, name, "what it writes is committed statement by statement")
+                    yield atomic_finding(inside, name, "what it writes is committed statement by statement")
 
 
 def _classes_of(module: Any) -> list[type]:

@@ -39,7 +39,7 @@ def main() -> None:
 async def prove(kind: str) -> dict[str, Any]:
     from django_asgi_deploy import conf
     from django_asgi_deploy.asgi import assemble
-    from django_asgi_deploy.checks import inspected, run
+    from django_asgi_deploy.checks import inspected, middleware_code, modes, run
     from django_asgi_deploy.checks.predicted import predict
 
     settings = dataclasses.replace(conf.load(), handler=kind)
@@ -48,11 +48,11 @@ async def prove(kind: str) -> dict[str, Any]:
     except TypeError:
         app = None
     subject = inspected.Inspected(settings, application=app, ours=app)
-    found = run.run(subject, run.FAMILIES).shown
+    found = run.run(subject, (modes.check, middleware_code.check)).shown
     outcome: dict[str, Any] = {
         "built": app is not None,
         "findings": [[each.number, each.level, each.place and [each.place.file, each.place.line]] for each in found],
-        "plain": [each.number for each in run.run(subject, run.PLAIN_FAMILIES).shown],
+        "plain": [each.number for each in run.run(subject, (modes.check_plainly,)).shown],
         "taken_over": subject.replay.handler is None and subject.replay.error is None,
         "statuses": {},
         "bodies": {},

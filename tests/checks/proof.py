@@ -1,8 +1,8 @@
 """
 What a project's routes answer: a program, run in the project's folder, that prints JSON.
 
-``python -m tests.checks.proof django|pooled`` asks every route without arguments, anonymous and logged in, with four
-methods: {"/path/": {"anonymous GET": [status, "the exception's name"]}}.
+``python -m tests.checks.proof django|pooled [PATH ...]`` asks every route without arguments, or these paths, anonymous
+and logged in, with four methods: {"/path/": {"anonymous GET": [status, "the exception's name"]}}. Status 0: no answer.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import warnings
 METHODS = ("GET", "POST", "DELETE", "OPTIONS")
 
 
-def main(kind: str) -> None:
+def main(kind: str, *wanted: str) -> None:
     sys.path.insert(0, os.getcwd())
     import django
     from django.conf import settings
@@ -31,7 +31,7 @@ def main(kind: str) -> None:
         logging.disable()
         call_command("migrate", run_syncdb=True, verbosity=0)
         call_command("createcachetable", verbosity=0)
-        outcomes = asyncio.run(drive(kind, {"anonymous": "", "member": logged_in()}))
+        outcomes = asyncio.run(drive(kind, {"anonymous": "", "member": logged_in()}, wanted))
     print(json.dumps(outcomes))
 
 
@@ -50,7 +50,7 @@ def logged_in() -> str:
     return f"{settings.SESSION_COOKIE_NAME}={session.session_key}"
 
 
-async def drive(kind: str, cookies: dict[str, str]) -> dict[str, dict[str, list[object]]]:
+async def drive(kind: str, cookies: dict[str, str], wanted: tuple[str, ...]) -> dict[str, dict[str, list[object]]]:
     from django.core.handlers.asgi import ASGIHandler as DjangosHandler
     from django.core.signals import got_request_exception
     from django.urls import get_resolver
@@ -65,7 +65,7 @@ async def drive(kind: str, cookies: dict[str, str]) -> dict[str, dict[str, list[
 
     got_request_exception.connect(note)
     outcomes: dict[str, dict[str, list[object]]] = {}
-    for path in [*paths(get_resolver().url_patterns, "/"), "/there-is-no-such-page/"]:
+    for path in wanted or paths(get_resolver().url_patterns, "/"):
         for who, cookie in cookies.items():
             for method in METHODS:
                 raised.clear()
@@ -120,4 +120,4 @@ async def ask(handler: object, path: str, method: str, cookie: str) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

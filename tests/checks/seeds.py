@@ -1,5 +1,6 @@
 """The projects under tests/checks/projects: where a comment says that something is to be found, and what is found."""
 
+import functools
 import json
 import os
 import re
@@ -45,6 +46,7 @@ def run_in(project: str, *arguments: str, settings: str, statuses: tuple[int, ..
     return result.stdout
 
 
+@functools.cache
 def checked(project: str, settings: str) -> dict[str, Any]:
     """The report of checkasgi."""
     arguments = ("manage.py", "checkasgi", "--format", "json", "--skip-checks")

@@ -10,7 +10,6 @@ from tests.checks.seeds import checked, found_in, run_in, seeds
 
 METHODS = ("GET", "POST", "DELETE", "OPTIONS")
 VISITORS = ("anonymous", "member")
-ALL = tuple(f"{who} {method}" for who in VISITORS for method in METHODS)
 
 COROUTINE = "ValueError"  # Django: "didn't return an HttpResponse object. It returned an unawaited coroutine"
 QUERY = "SynchronousOnlyOperation"
@@ -61,6 +60,18 @@ FAILS: dict[str, dict[str, str]] = {
 }
 
 
+# The same with settings_pages: no answer at all.
+WITH_PAGES: dict[str, dict[str, str]] = {
+    "/there-is-no-such-page/": always("AttributeError"),
+    "/timetable/": always(QUERY, ("GET",)),
+    "/prices/": always(QUERY, ("GET",)),
+    "/sync-timetable/": {},
+    "/protected/": {**by({"member": QUERY}), **by({"anonymous": "AttributeError"}, ("POST", "DELETE"))},
+    "/home/": always("TypeError"),
+    "/tags/": always("TypeError"),
+}
+
+
 @pytest.fixture(scope="module")
 def answers() -> dict[str, Any]:
     return {handler: proof(handler, "clinic.settings") for handler in ("django", "pooled")}
@@ -68,11 +79,11 @@ def answers() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def answers_with_pages() -> dict[str, Any]:
-    return {handler: proof(handler, "clinic.settings_pages") for handler in ("django", "pooled")}
+    return {handler: proof(handler, "clinic.settings_pages", *WITH_PAGES) for handler in ("django", "pooled")}
 
 
-def proof(handler: str, settings: str) -> Any:
-    return json.loads(run_in("clinic", "-m", "tests.checks.proof", handler, settings=settings))
+def proof(handler: str, settings: str, *paths: str) -> Any:
+    return json.loads(run_in("clinic", "-m", "tests.checks.proof", handler, *paths, settings=settings))
 
 
 def expected(settings: str) -> set[Any]:
@@ -105,26 +116,15 @@ def test_an_asynchronous_test_func_lets_everybody_in(answers: dict[str, Any], ha
 
 @pytest.mark.parametrize("handler", ["django", "pooled"])
 def test_an_asynchronous_error_page_is_no_answer(answers_with_pages: dict[str, Any], handler: str) -> None:
-    assert set(map(tuple, answers_with_pages[handler]["/there-is-no-such-page/"].values())) == {(0, "AttributeError")}
+    cases = answers_with_pages[handler]["/there-is-no-such-page/"]
+    assert set(map(tuple, cases.values())) == {(0, "AttributeError")}
 
 
 @pytest.mark.parametrize("handler", ["django", "pooled"])
-@pytest.mark.parametrize(
-    ("path", "failing"),
-    [
-        ("/timetable/", always(QUERY, ("GET",))),
-        ("/prices/", always(QUERY, ("GET",))),
-        ("/sync-timetable/", {}),
-        ("/protected/", {**by({"member": QUERY}), **by({"anonymous": "AttributeError"}, ("POST", "DELETE"))}),
-        ("/home/", always("TypeError")),
-        ("/tags/", always("TypeError")),
-    ],
-)
-def test_caches_tokens_and_templates(
-    answers_with_pages: dict[str, Any], handler: str, path: str, failing: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("path", ["/timetable/", "/prices/", "/sync-timetable/", "/protected/", "/home/", "/tags/"])
+def test_caches_tokens_and_templates(answers_with_pages: dict[str, Any], handler: str, path: str) -> None:
     cases = answers_with_pages[handler][path]
-    assert {case: name for case, (status, name) in cases.items() if not status} == failing
+    assert {case: name for case, (status, name) in cases.items() if not status} == WITH_PAGES[path]
 
 
 def test_levels_follow_the_cache() -> None:
