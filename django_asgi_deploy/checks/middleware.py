@@ -36,6 +36,10 @@ class Entry:
             return "sync and async"
         return "async only" if self.can_async else "sync only"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: what is known about it, without the objects themselves."""
+        return {**vars(self), "factory": None, "made": None}
+
     def keep(self, made: Any) -> None:
         self.made = made
         self.is_classic = is_classic(made)

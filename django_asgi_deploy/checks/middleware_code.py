@@ -27,16 +27,16 @@ def check(inspected: Inspected) -> Iterator[Finding]:
             yield from surviving([lambda each: _thread_local(each, inspected), _streams], entry)
 
 
-def code_of(entry: Entry) -> Iterator[tuple[Any, tuple[Place, ...]]]:
+def code_of(entry: Entry) -> Iterator[tuple[Any, tuple[tuple[Any, ast.AST], ...]]]:
     """
     The functions of a middleware: its hooks, and those that they call by name, a few deep.
 
-    Each with the lines of the calls that lead to it.
+    Each with the calls that lead to it: (the function that calls, the node of the call).
     """
     made = entry.made
     function = functions.function_of(made)
     hooks = [function] if function else [functions.function_of(functions.member(type(made), name)) for name in HOOKS]
-    todo: list[tuple[Any, tuple[Place, ...]]] = [(hook, ()) for hook in hooks if hook is not None]
+    todo: list[tuple[Any, tuple[tuple[Any, ast.AST], ...]]] = [(hook, ()) for hook in hooks if hook is not None]
     seen: set[Any] = set()
     while todo:
         each, via = todo.pop(0)
@@ -45,7 +45,7 @@ def code_of(entry: Entry) -> Iterator[tuple[Any, tuple[Place, ...]]]:
         seen.add(each)
         yield each, via
         if len(via) < DEPTH:
-            todo += [(called, (*via, place)) for call, called in _called(each, made) if (place := _line(each, call))]
+            todo += [(called, (*via, (each, call))) for call, called in _called(each, made)]
 
 
 def _called(function: Any, made: Any) -> Iterator[tuple[ast.Call, Any]]:
@@ -77,6 +77,7 @@ def _thread_local(entry: Entry, inspected: Inspected) -> Iterator[Finding]:
             local = _written_local(function, each)
             if local is None:
                 continue
+            steps = (*via, (function, each))
             yield found(
                 210,
                 f"{entry.path} keeps something in the threading.local {local}: an asynchronous view runs in another "
@@ -84,8 +85,8 @@ def _thread_local(entry: Entry, inspected: Inspected) -> Iterator[Finding]:
                 "A contextvars.ContextVar (or asgiref.local.Local) in its place: both follow the request.",
                 level=None if has_async_routes(inspected) else "info",
                 object=entry.path,
-                place=via[0] if via else _line(function, each),
-                chain=tuple(str(place) for place in (*via[1:], _line(function, each)) if place) if via else (),
+                place=_line(*steps[0]),
+                chain=tuple(str(place) for step in steps[1:] if (place := _line(*step))),
             )
             return
 

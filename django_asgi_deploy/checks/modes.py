@@ -326,22 +326,35 @@ def _softened(inspected: Inspected) -> Level | None:
 
 
 def _synchronous_only(inspected: Inspected, entries: list[Entry]) -> Iterator[Finding]:
-    drawn = {id(entry): run for run in runs(inspected.replay.used) for entry in run}
     for entry in entries:
         if entry.can_async:
             continue
-        others = [each.name.rpartition(".")[2] for each in drawn.get(id(entry), ()) if each.can_async]
-        with_it = f", and {', '.join(others)} with it" if others else ""
+        drawn = _drawn_along(inspected.replay.used, entry)
+        with_it = f" (and, outside of it, {_plural(drawn)} run in synchronous form because of it)" if drawn else ""
         package = entry.path.partition(".")[0]
         yield _finding(
             207,
             entry,
-            f"{entry.path} is synchronous only{with_it}: a request of an asynchronous view keeps a thread for as "
-            "long as the view works.",
+            f"{entry.path} is synchronous only{with_it}: a request of an asynchronous view keeps a thread for as long "
+            "as the view works.",
             INSTEAD.get(package, WITHOUT_REPLACEMENT),
             functions.class_place(entry.factory) if isinstance(entry.factory, type) else functions.place(entry.factory),
             _softened(inspected),
         )
+
+
+def _drawn_along(chain: list[Entry], entry: Entry) -> int:
+    """How many that can be both run in synchronous form because this one is the next inside of them that can't."""
+    count = 0
+    for outer in reversed(chain[: chain.index(entry)]):
+        if not outer.can_sync or not outer.can_async:
+            break
+        count += 1
+    return count
+
+
+def _plural(count: int) -> str:
+    return f"{count} other{'s' if count > 1 else ''}"
 
 
 def _sandwich(inspected: Inspected) -> Iterator[Finding]:
@@ -349,11 +362,12 @@ def _sandwich(inspected: Inspected) -> Iterator[Finding]:
     parts = runs(chain)
     if len(parts) < 2:
         return
-    order = " > ".join(f"{entry.name.rpartition('.')[2]} ({entry.runs})" for entry in chain)
+    groups = (" and ".join(entry.name.rpartition(".")[2] for entry in part if not entry.can_async) for part in parts)
+    order = "; ".join(groups)
     yield found(
         208,
         f"MIDDLEWARE changes {len(parts)} times from asynchronous to synchronous and back: each change is a hop to a "
-        f"thread and one back, and the outer thread waits for the inner one. {order}.",
+        f"thread and one back, and the outer thread waits for the inner one. They are: {order}.",
         "Put the synchronous ones next to each other, innermost (last) if their order allows it.",
         level=_softened(inspected),
         object="MIDDLEWARE",
