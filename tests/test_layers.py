@@ -42,6 +42,7 @@ LEVELS = {
     "server.owner": 1,
     "server.sockets": 2,
     "server.logs": 2,
+    "server.writes": 2,
     "server.config": 3,
     "server.worker": 4,
     "server.run": 7,

@@ -34,17 +34,23 @@ current: "contextvars.ContextVar[RequestThread]" = contextvars.ContextVar("djang
 class RequestThread:
     """One request's way to its thread. A task that outlives the request gets any thread for each call."""
 
-    __slots__ = ("housekeeping", "label", "lease", "loop", "loose", "pool", "users")
+    __slots__ = ("_lease", "housekeeping", "label", "loop", "loose", "pool", "users")
 
     def __init__(self, pool: ThreadPool, loop: asyncio.AbstractEventLoop, label: object) -> None:
         self.pool = pool
         self.loop = loop
         self.label = label
-        self.lease: Lease = pool.lease(label)
+        self._lease: Lease | None = None
         # Whether the thread is to be tidied here, because Django's own signal receivers aren't called.
         self.housekeeping = False
         self.loose = False
         self.users = 1  # requests that share it: a request that calls the application is the second's owner, too
+
+    @property
+    def lease(self) -> Lease:
+        if self._lease is None:
+            self._lease = self.pool.lease(self.label)
+        return self._lease
 
     # The two ways in
 
@@ -99,7 +105,7 @@ class RequestThread:
         """Give the thread back, if there's one, unless a transaction is open in it."""
         if self.loose or self.users > 1:
             return
-        if not self.lease.touched:
+        if self._lease is None or not self._lease.touched:
             self.loose = True
         elif not await self.run(private.in_transaction):
             self.end()
@@ -113,7 +119,8 @@ class RequestThread:
     def end(self) -> None:
         if not self.loose:
             self.loose = True
-            self.lease.end(private.end_request)
+            if self._lease is not None:
+                self._lease.end(private.end_request)
 
 
 def _after_tidying(call: Callable[[], T]) -> T:

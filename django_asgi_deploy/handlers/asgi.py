@@ -72,6 +72,7 @@ class ASGIHandler(asgi.ASGIHandler):
         self._watcher: Watcher | None = None
         self._watchers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Watcher] = weakref.WeakKeyDictionary()
         self._leads = private.available and not private.overridden(type(self), ASGIHandler)
+        self._handles = type(self).handle is ASGIHandler.handle
         self._reads_body = type(self).read_body is asgi.ASGIHandler.read_body
         self._sync_handler: chains.SyncHandler | None = None
         self._second_chain_tried = False
@@ -158,15 +159,17 @@ class ASGIHandler(asgi.ASGIHandler):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if (
-            scope["type"] == "http"
-            and self._leads
-            and private.thread_sensitive_context.get(None) is None
-            and not private.is_patched()
-            and not private.has_parent_thread()
+            scope["type"] != "http"
+            or not self._leads
+            or private.thread_sensitive_context.get(None) is not None
+            or private.is_patched()
+            or private.has_parent_thread()
         ):
-            await self.handle(scope, receive, send)
-        else:
             await super().__call__(scope, receive, send)  # which comes to handle(), too
+        elif self._handles:
+            await self._lead(scope, receive, send)  # as handle() would say
+        else:
+            await self.handle(scope, receive, send)
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         context = private.thread_sensitive_context.get(None)
@@ -214,6 +217,8 @@ class ASGIHandler(asgi.ASGIHandler):
             affinity.current.reset(owner_token)
             private.thread_sensitive_context.reset(key_token)
             watch.stop()
+            if exchange.request is not None and exchange.response is not None:
+                exchange.part_with_request()
 
     def _watcher_of(self, loop: asyncio.AbstractEventLoop) -> Watcher:
         watcher = self._watchers.get(loop)

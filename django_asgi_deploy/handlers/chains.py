@@ -24,6 +24,7 @@ from django.utils.module_loading import import_string
 
 from django_asgi_deploy.handlers import private
 from django_asgi_deploy.handlers.rules import HOOKS, THREAD, Rule, may, rule_for
+from django_asgi_deploy.handlers.views import is_async
 
 Hook = Callable[..., Any]
 Layer = tuple[Any, "Rule"]  # a classic middleware, and which of its hooks may run on the event loop
@@ -243,6 +244,8 @@ class SyncHandler(BaseHandler):
     def make_view_atomic(self, view: Any) -> Any:
         view = super().make_view_atomic(view)
         if not private.iscoroutinefunction(view):
+            if is_async(view):
+                sync_to_async(view)  # raises what the asynchronous path raises for an object that isn't marked
             return view
 
         # An asynchronous view gets here when middleware leads to another view than the path did. async_to_sync() would

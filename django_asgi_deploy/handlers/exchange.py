@@ -25,6 +25,10 @@ class Exchange:
         self.served = False  # request_started was sent, or stands as sent
         self.done = False  # request_finished stands as sent
 
+    def part_with_request(self) -> None:
+        request, self.request = self.request, None
+        private.part_with(request)
+
 
 class Label:
     """A request's name in the log, made when it is needed."""

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import Context, ContextVar
+from sys import getrefcount
 from typing import Any
 
 import asgiref.sync
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
+from django.contrib.messages.storage.fallback import FallbackStorage
 from django.core import signals
 from django.core.cache import BaseCache, caches
 from django.core.cache import close_caches as django_close_caches
@@ -32,6 +34,7 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import base as urls_base
 from django.urls.resolvers import RegexPattern, RoutePattern
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.functional import SimpleLazyObject
 
 missing: list[str] = []
 
@@ -270,9 +273,13 @@ def caches_storage() -> Any:
 def caches_need_no_close() -> bool:
     """Whether close_caches() would do nothing."""
     storage = caches_storage()
-    if isinstance(storage, ContextVar) and storage.get(None) is None:
+    if not isinstance(storage, ContextVar):
+        initialized = caches.all(initialized_only=True)
+    elif (kept := storage.get(None)) is None:
         return True
-    return all(getattr(type(cache), "close", None) is BaseCache.close for cache in caches.all(initialized_only=True))
+    else:
+        initialized = kept.data.values()
+    return all(getattr(type(cache), "close", None) is BaseCache.close for cache in initialized)
 
 
 def close_caches() -> None:
@@ -331,6 +338,36 @@ def close_response_quietly(response: HttpResponseBase, run_closers: bool) -> Non
             closer()
     closers.clear()
     response.closed = True
+
+
+def part_with(request: HttpRequest) -> None:
+    """
+    Take from a request that is over, and that only its caller has, what refers back to it.
+
+    Django's middleware gives it a user and messages that know their request. Such circles wait for the collector, and
+    new requests go into cold memory meanwhile. Whoever has kept the request or one of these finds all as it was.
+    """
+    state = request.__dict__
+    messages, user, auser = state.get("_messages"), state.get("user"), state.get("auser")
+    back = 0
+    if messages is not None:
+        if type(messages) is not FallbackStorage or getrefcount(messages) != _HELD_ONCE:
+            return
+        back += 1 + len(messages.storages)
+    if type(user) is SimpleLazyObject:
+        if getrefcount(user) != _HELD_ONCE:
+            return
+        back += 1
+    if type(auser) is functools.partial:
+        if getrefcount(auser) != _HELD_ONCE:
+            return
+        back += 1
+    if back and getrefcount(request) == back + _HELD_ONCE:
+        for name in ("_messages", "user", "auser"):
+            state.pop(name, None)
+
+
+_HELD_ONCE = 3  # by its owner, by a variable here, and by the call that counts
 
 
 def has_plain_content(response: HttpResponseBase) -> bool:

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.messages.storage import cookie, fallback, session
-from django.utils.module_loading import import_string
 
 from django_asgi_deploy.handlers import private
 
@@ -80,9 +79,10 @@ class Authentication(Rule):
 
 class Messages(Rule):
     STORAGES = {fallback.FallbackStorage, cookie.CookieStorage, session.SessionStorage}
+    PATHS = {f"{storage.__module__}.{storage.__qualname__}" for storage in STORAGES}
 
     def request(self, middleware: Any, request: Any) -> bool:
-        return import_string(settings.MESSAGE_STORAGE) in self.STORAGES
+        return settings.MESSAGE_STORAGE in self.PATHS
 
     def response(self, middleware: Any, request: Any, response: Any) -> bool:
         messages: Any = getattr(request, "_messages", None)

@@ -7,8 +7,9 @@ adapted by Django, only slower.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -43,6 +44,10 @@ class Tree:
     has_async: bool = False
     is_static: bool = True  # the same path always gives the same match, and finding it runs no code of the project
     has_languages: bool = False
+    kinds: dict[FunctionType, Kind] = field(default_factory=dict)  # of the views, looked at once
+
+    def kind_of(self, view: Any) -> Kind:
+        return (self.kinds.get(view) if type(view) is FunctionType else None) or kind_of(view)
 
     @property
     def only_kind(self) -> Kind | None:
@@ -64,7 +69,10 @@ class Tree:
         if type(entry) is not URLPattern:
             self.is_static = False
         self.add_pattern(entry.pattern)
-        if is_async(entry.callback):
+        kind = kind_of(entry.callback)
+        if type(entry.callback) is FunctionType:
+            self.kinds[entry.callback] = kind
+        if kind is Kind.ASYNC:
             self.has_async = True
         else:
             self.has_sync = True
@@ -132,10 +140,14 @@ class Views:
             # A converter that can't run here, say because it asks the database.
             logger.debug("The kind of view of %r is not known before the request", path_info, exc_info=True)
             return Kind.SYNC, None
-        kind = Kind.ASYNC if is_async(match.func) else Kind.SYNC
+        kind = tree.kind_of(match.func)
         if tree.is_static and not tree.has_languages:
             return kind, Found(resolver, path_info, match)
         return kind, None
+
+
+def kind_of(view: Any) -> Kind:
+    return Kind.ASYNC if is_async(view) else Kind.SYNC
 
 
 def is_async(view: Any) -> bool:

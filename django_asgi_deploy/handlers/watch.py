@@ -16,7 +16,7 @@ _AT_ONCE: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) 
 class Watch:
     """One request, watched by a task of its own from the first time that it waits for anything."""
 
-    __slots__ = ("active", "beginning", "disconnected", "error", "listening", "receive", "task", "watcher")
+    __slots__ = ("active", "disconnected", "error", "listening", "receive", "stopped", "task", "watcher")
 
     def __init__(self, watcher: "Watcher", receive: Receive, task: "asyncio.Task[Any]") -> None:
         self.watcher = watcher
@@ -26,7 +26,7 @@ class Watch:
         self.disconnected = False
         self.error: BaseException | None = None
         self.listening: asyncio.Task[None] | None = None
-        self.beginning = watcher.loop.call_soon(self.begin)
+        self.stopped = False
 
     def begin(self) -> None:
         self.listening = asyncio.Task(self.listen(), loop=self.watcher.loop, **_AT_ONCE)
@@ -48,16 +48,14 @@ class Watch:
 
     def stop(self) -> None:
         """From here on a disconnect is nobody's business."""
-        if self.beginning is None:
+        if self.stopped:
             return
+        self.stopped = True
         self.active = False
         self.watcher.requests -= 1
-        if self.listening is None:
-            self.beginning.cancel()
-        else:
+        if self.listening is not None:
             self.listening.cancel()
             self.listening = None
-        self.beginning = None  # type: ignore[assignment]
 
     def is_own_cancellation(self) -> bool:
         """Whether the CancelledError just caught is ours; it then counts as handled."""
@@ -72,6 +70,7 @@ class Watcher:
         self.tick = tick
         self.ticking = False
         self.requests = 0
+        self.new: list[Watch] = []  # of this turn of the loop: most have ended before the next
 
     def watch(self, receive: Receive) -> Watch:
         task = asyncio.current_task()
@@ -80,7 +79,17 @@ class Watcher:
         if not self.ticking:
             self.ticking = True
             self.loop.call_later(TICK_SECONDS, self.on_tick)
-        return Watch(self, receive, task)
+        watch = Watch(self, receive, task)
+        if not self.new:
+            self.loop.call_soon(self.begin)
+        self.new.append(watch)
+        return watch
+
+    def begin(self) -> None:
+        new, self.new = self.new, []
+        for watch in new:
+            if not watch.stopped:
+                watch.begin()
 
     def on_tick(self) -> None:
         self.tick()

@@ -14,6 +14,7 @@ from uvicorn.importer import ImportFromStringError
 
 from django_asgi_deploy.exceptions import ConfigurationError
 from django_asgi_deploy.importer import import_from_string
+from django_asgi_deploy.server.writes import batch_writes
 from django_asgi_deploy.types import ASGIApp
 
 # What uvicorn calls it, and the option of ours to use instead.
@@ -148,6 +149,7 @@ def build_config(settings: ServerSettings, app: ASGIApp, *, access_log: bool, li
         )
         config.load()
         config.get_loop_factory()
+        batch_writes(config)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError([_tls_problem(settings, error)]) from None
     except (ImportError, ImportFromStringError, LookupError, TypeError, ValueError) as error:

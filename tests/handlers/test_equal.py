@@ -135,6 +135,14 @@ def check(case, handler_class, fault=nullcontext, sign=""):
         raise Different(f"{handler_class.__module__}.{handler_class.__qualname__} differs", found)
 
 
+# Found by the long form: middleware leads to another view than the path does, and that is an unmarked object.
+REROUTED_TO_AN_UNMARKED_OBJECT = Case(
+    middleware=(Middleware("classic"), Middleware("classic", reroute="path")),
+    views=(ViewKind("function"), ViewKind("async object")),
+    requests=(Request(),),
+)
+
+
 def property_holds(handler_class, examples, fault=nullcontext, sign="", **options):
     """The property, for that handler, as a function to call."""
 
@@ -175,3 +183,7 @@ def test_a_fault_planted_in_the_handler_is_found(fault, handler):
 def test_the_sign_of_a_fault_is_not_there_without_it(fault):
     """Django's handler against itself shows none of the signs: it is the fault that makes them."""
     property_holds(import_string(DJANGOS_OWN), 50, sign=FAULTS[fault])()
+
+
+def test_a_case_that_once_differed_stays_equal():
+    check(REROUTED_TO_AN_UNMARKED_OBJECT, import_string(HANDLER_UNDER_TEST))

@@ -2,13 +2,18 @@
 
 import asyncio
 import contextvars
+import gc
 import io
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asgiref.local import Local
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, async_to_sync, sync_to_async
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.backends.db import SessionStore
 from django.core import signals
 from django.core.cache import caches
 from django.core.files.base import ContentFile, File
@@ -438,3 +443,50 @@ def test_middleware_known_to_need_no_thread_is_still_what_it_was(path):
 
     with site([]):
         assert rules.rule_for(Subclass(get_response)) is rules.THREAD
+
+
+def request_with_user_and_messages():
+    request = request_for()
+    request.session = SessionStore()
+    AuthenticationMiddleware(lambda request: None).process_request(request)
+    MessageMiddleware(lambda request: None).process_request(request)
+    return request
+
+
+def parted(request_of: list) -> None:
+    """As the handler does: the caller's is the last reference."""
+    request = request_of.pop()
+    private.part_with(request)
+
+
+@pytest.fixture
+def without_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_request_that_nobody_keeps_is_freed_without_the_collector(without_collector):
+    requests = [request_with_user_and_messages()]
+    freed = weakref.ref(requests[0])
+    parted(requests)
+    assert freed() is None
+
+
+@pytest.mark.parametrize("keep", ["request", "user", "auser", "_messages"])
+def test_whoever_keeps_the_request_or_a_part_of_it_finds_all_as_it_was(without_collector, keep):
+    requests = [request_with_user_and_messages()]
+    kept = requests[0] if keep == "request" else requests[0].__dict__[keep]
+    request = weakref.ref(requests[0])
+    parted(requests)
+    assert {"user", "auser", "_messages"} <= set(request().__dict__)
+    del kept
+
+
+def test_a_user_that_was_asked_for_is_no_reason_to_keep_the_request(without_collector):
+    requests = [request_with_user_and_messages()]
+    assert not requests[0].user.is_authenticated
+    freed = weakref.ref(requests[0])
+    parted(requests)
+    assert freed() is None

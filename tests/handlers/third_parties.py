@@ -310,7 +310,8 @@ def debug_toolbar(make_handler, directory):
                 "queries": [query["sql"] for query in panels["SQLPanel"].get("queries", [])],
                 "headers": panels["HeadersPanel"].get("request_headers"),
                 "response headers": sorted(set(panels["HeadersPanel"].get("response_headers", ())) - {"Server-Timing"}),
-                "signals": panels["SignalsPanel"].get("signals"),
+                # Each name once: dead receivers are listed until the collector has come by.
+                "signals": [[name, sorted(set(names))] for name, names in panels["SignalsPanel"].get("signals", [])],
                 "panels": sorted(panels),
             }
         )
