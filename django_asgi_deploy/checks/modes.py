@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -105,10 +106,26 @@ def _judge(entry: Entry, *, inspected: Inspected, entries: list[Entry]) -> Itera
     elif entry.runs == "sync":
         if _gives_coroutine(entry, made, call):
             yield _undeclared(entry, place)
+        elif entry.can_async and _is_suspicious(entry.factory):
+            yield from _in_its_other_form(entry, inspected, entries)
     elif not iscoroutinefunction(made) or (_sets_legacy_mark(made) and not _is_marked_otherwise(made)):
         yield _unmarked(entry, place, inspected, is_outermost=entry is entries[0])
     else:
         yield from _synchronous_call(entry, call, place, inspected)
+
+
+def _in_its_other_form(entry: Entry, inspected: Inspected, entries: list[Entry]) -> Iterator[Finding]:
+    """What is wrong with it as soon as nothing further inside is synchronous only."""
+    other = replace(entry, runs="async")
+    other.made = alone(other)
+    because = next(each for each in entries[entries.index(entry) + 1 :] if not each.can_async)
+    for finding in _judge(other, inspected=inspected, entries=[*entries, other]):
+        yield replace(
+            finding,
+            level="warning",
+            message=f"{finding.message} For now it runs in synchronous form, because {because.path} inside of it is "
+            "synchronous only.",
+        )
 
 
 def _asynchronous_hook(made: Any) -> str | None:

@@ -86,6 +86,12 @@ def test_django_check_finds_what_stops_the_site_without_making_the_rest(outcomes
     assert outcomes[case]["django"]["plain"] == wanted
 
 
+def test_what_waits_for_its_other_form_is_a_warning(outcomes: dict[str, Any]) -> None:
+    for case in ("synchronous __call__, around a synchronous middleware", "unmarked, around a synchronous middleware"):
+        for handler in ("django", "pooled"):
+            assert {level for number, level, _ in outcomes[case][handler]["findings"] if number in PLAIN} == {"warning"}
+
+
 def test_no_middleware_is_made_a_second_time(outcomes: dict[str, Any]) -> None:
     for case, by_handler in outcomes.items():
         for outcome in by_handler.values():

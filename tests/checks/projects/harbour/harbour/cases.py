@@ -32,6 +32,16 @@ CASES = {
     "asynchronous process_view": ([*DJANGO, "harbour.hooks.AsyncViewHook"], [], {}),
     "synchronous __call__": ([*DJANGO, "harbour.hooks.OwnCall"], [205], NOTHING_WORKS),
     "synchronous __call__, of a subclass": (["harbour.hooks.StricterSecurity", *DJANGO], [205], NOTHING_WORKS),
+    "synchronous __call__, around a synchronous middleware": (
+        [*DJANGO, "harbour.hooks.OwnCall", "harbour.calls.Plain"],
+        [205, 207],
+        {},
+    ),
+    "unmarked, around a synchronous middleware": (
+        [*DJANGO, "harbour.calls.Switching", "harbour.calls.MarkedSwitching", "harbour.calls.plain"],
+        [202, 207],
+        {},
+    ),
     "synchronous __call__ that passes on": ([*DJANGO, "harbour.hooks.Passing"], [], {}),
     "both calls": ([*DJANGO, "harbour.hooks.Twofold"], [], {}),
     "classic": ([*DJANGO, "harbour.hooks.Classic"], [], {}),
