@@ -17,7 +17,7 @@ from django_asgi_deploy import importer
 from django_asgi_deploy.applications import import_application
 from django_asgi_deploy.asgi import Application, assemble
 from django_asgi_deploy.conf import Settings
-from django_asgi_deploy.exceptions import ConfigurationError, ProjectError
+from django_asgi_deploy.exceptions import ASGIDeployError, ConfigurationError, ProjectError
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
 from django_asgi_deploy.importer import Found
 from django_asgi_deploy.types import ASGIApp
@@ -97,13 +97,13 @@ def find_application(settings: Settings, settings_module: Found) -> Found | None
 def load_application(settings: Settings, settings_module: Found, found: Found | None) -> Project:
     """Import what was found, or make an application. Raises ProjectError, ApplicationError or ConfigurationError."""
     if found is None:
-        made = assemble(settings)
+        made = _assembled(settings)
         found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
         return Project(made, made, found, settings_module, (*settings.notes, *_static_files()))
     app = import_application(found.name, found.origin, if_wsgi=INSTEAD_OF_WSGI)
     notes = [*settings.notes, *_other_default(found, settings_module), *_static_files()]
     if type(app) is cast(object, ASGIHandler):
-        app = assemble(settings, cast(ASGIHandler, app))
+        app = _assembled(settings, cast(ASGIHandler, app))
         if settings.handler == "pooled":
             found = replace(
                 found, origin=f"{found.origin}; Django's own, our handler in its place: --handler django keeps it"
@@ -112,6 +112,15 @@ def load_application(settings: Settings, settings_module: Found, found: Found | 
     if ours is None:
         notes += _in_vain(settings)
     return Project(app, ours, found, settings_module, tuple(notes))
+
+
+def _assembled(settings: Settings, djangos: ASGIHandler | None = None) -> Application:
+    try:
+        return assemble(settings, djangos)
+    except ASGIDeployError:
+        raise
+    except Exception as error:  # of a middleware, or because of what one says of itself
+        raise ProjectError.from_exception("The request handler can't be made from MIDDLEWARE:", error) from error
 
 
 def _require_allowed_hosts() -> None:

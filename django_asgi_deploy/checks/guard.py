@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from django_asgi_deploy.checks.finding import Finding, found
@@ -15,7 +16,8 @@ def surviving(checks: Iterable[Callable[[T], Iterable[Finding]]], subject: T) ->
         try:
             yield from check(subject)
         except Exception as error:
-            yield failure(f"{check.__module__.rpartition('.')[2]}.{check.__name__}", error)
+            function = check.func if isinstance(check, partial) else check
+            yield failure(f"{function.__module__.rpartition('.')[2]}.{function.__name__}", error)
 
 
 def failure(what: str, error: Exception) -> Finding:

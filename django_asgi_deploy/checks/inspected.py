@@ -155,8 +155,8 @@ class Inspected:
 
     @cached_property
     def replay(self) -> Replay:
-        """What Django's own handler makes of settings.MIDDLEWARE, built once."""
-        return Replay()
+        """What Django's own handler makes of settings.MIDDLEWARE; taken from the served one, or built once."""
+        return Replay(self.ours.handler if self.ours else None)
 
     @cached_property
     def routes(self) -> tuple[Route, ...]:

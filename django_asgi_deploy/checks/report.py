@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django_asgi_deploy.checks.catalogue import LEVELS
@@ -10,6 +10,7 @@ from django_asgi_deploy.checks.finding import Finding
 from django_asgi_deploy.checks.hops import Hop
 from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.checks.middleware import Entry
+from django_asgi_deploy.checks.predicted import own_hops, predict
 from django_asgi_deploy.checks.probed import HANDLERS, Probed, Request, hops_of
 from django_asgi_deploy.checks.run import Findings
 
@@ -32,7 +33,7 @@ class Report:
 
     @property
     def middleware(self) -> list[Entry]:
-        return self.probed.middleware if self.probed else self.inspected.replay.entries
+        return self.inspected.replay.entries
 
 
 # ------------------------------------------------------------------ JSON
@@ -63,6 +64,10 @@ def _project(report: Report) -> dict[str, Any]:
         "threads": inspected.threads,
         "takes_djangos_path": pooled.fallback_reasons if pooled else [],
         "middleware": [_entry(each, report) for each in report.middleware],
+        "predicted_hops": {
+            kind: asdict(predict(report.middleware, view_is_async=kind == "async_view"))
+            for kind in ("async_view", "sync_view")
+        },
         "notes": [*inspected.notes, *report.notes],
     }
 
@@ -97,6 +102,7 @@ def _entry(entry: Entry, report: Report) -> dict[str, Any]:
         "classic": entry.is_classic,
         "used": entry.is_used,
         "runs": entry.runs,
+        "own_hops": own_hops(entry),
         "measured_hops": hops_of(entry, report.probed.requests) if report.probed else dict.fromkeys(HANDLERS),
     }
 

@@ -10,15 +10,23 @@ from dataclasses import dataclass, field, replace
 from django.conf import settings as django_settings
 
 from django_asgi_deploy.checks import (
+    called,
     channels,
+    classes,
     deployment,
+    dispatch,
     entry,
     ignores,
+    middleware_code,
+    modes,
+    rest_framework,
     server,
     settings_databases,
     settings_http,
     settings_logging,
     settings_services,
+    twins,
+    views,
 )
 from django_asgi_deploy.checks.catalogue import LEVELS
 from django_asgi_deploy.checks.finding import Finding
@@ -34,13 +42,21 @@ FAMILIES: tuple[Family, ...] = (
     settings_services.check,
     settings_logging.check,
     settings_http.check,
+    modes.check,
+    middleware_code.check,
+    views.check,
+    classes.check,
+    dispatch.check,
+    rest_framework.check,
+    twins.check,
+    called.check,
     deployment.check,
     server.check,
     channels.check,
 )
 # Those of them that Django's own ``check`` runs with every command: quick, without importing asgi.py; and of their
 # findings only the ones that mean that the site can't work at all.
-PLAIN_FAMILIES: tuple[Family, ...] = (entry.check_plainly,)
+PLAIN_FAMILIES: tuple[Family, ...] = (entry.check_plainly, modes.check_plainly)
 # What starts processes of its own.
 SEPARATE_FAMILIES: tuple[Family, ...] = (entry.check_import,)
 

@@ -11,6 +11,7 @@ from django_asgi_deploy.checks.catalogue import CHECKS, LEVELS
 from django_asgi_deploy.checks.finding import Finding
 from django_asgi_deploy.checks.frames import Place, root
 from django_asgi_deploy.checks.middleware import Entry
+from django_asgi_deploy.checks.predicted import predict
 from django_asgi_deploy.checks.probe_text import COLUMNS, hops_in_words, measured, number, requests_and_hops
 from django_asgi_deploy.checks.probed import HANDLERS, hops_of
 from django_asgi_deploy.checks.report import IN_WORDS, Report
@@ -125,7 +126,20 @@ def _middleware(report: Report, width: int) -> tuple[str, list[str]]:
         lines = table([row[:-1] for row in rows], right=(4, 5) if report.probed else ())
     if report.probed and (requests := measured(report.probed)):
         title += f"; its hops in {requests[0].answer.method} {requests[0].answer.url}"
-    return title, lines
+    return title, [*lines, *(wrapped(line, width - 2, "") for line in _predicted(report))]
+
+
+def _predicted(report: Report) -> Iterator[str]:
+    """What the order of the middleware costs, and what our handler makes of it."""
+    for kind, is_async in (("an asynchronous", True), ("a synchronous", False)):
+        hops = predict(report.middleware, is_async)
+        yield (
+            f"Hops to a thread in a GET of {kind} view, as predicted: {hops.django} with Django's own handler, "
+            f"{hops.pooled} with the pooled one."
+        )
+    others = [entry.name.rpartition(".")[2] for entry in report.middleware if entry.is_used and not entry.is_classic]
+    if report.inspected.pooled and others:
+        yield f"Made a second time for synchronous views, because not all are classic: see {', '.join(others)}."
 
 
 def _entry(entry: Entry, report: Report) -> Row:

@@ -1,0 +1,88 @@
+from functools import partial
+
+from asgiref.sync import async_to_sync
+from booking import api, views
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.urls import include, path, re_path
+from django.views.decorators.cache import cache_page
+
+reports = [
+    path("report/", api.Report()),
+    path("calendar/", api.Calendar("calendar")),
+    path("marked/", api.Marked("marked")),
+    path("plain/", api.Plain()),
+    path("bound/", api.Plain().bound),
+    path("doctors/", api.doctors),
+    path("surgeons/", partial(api.doctors, specialty="surgery")),
+    path("of/<specialty>/", api.by_specialty),
+    path("dentists/", lambda request: api.doctors(request, specialty="teeth")),  # expect: 303
+    path("open-lambda/", lambda request: views.Open.as_view()(request)),  # expect: 303
+    path("waiting-room/", api.waiting_room),
+    path("waiting-lambda/", lambda request: async_to_sync(api.doctors)(request)),
+    path("health-lambda/", lambda request: api.health(request)),
+    path("text-lambda/", lambda request: HttpResponse("ok")),
+]
+
+urlpatterns = [
+    path("login/", views.login),
+    path("overview/", views.overview),
+    path("letters/", views.letters),
+    path("search/", views.search),
+    path("counted/", views.counted),
+    path("in-a-thread/", views.in_a_thread),
+    path("with-own-loop/", views.with_own_loop),
+    path("passing/", views.passing),
+    path("timed/", views.timed),
+    path("book/", views.book),
+    path("cancel/", views.Cancel.as_view()),
+    path("move/", views.Move.as_view()),
+    path("book-now/", views.book_now),
+    path("swap/", views.swap),
+    path("profile/", views.Profile.as_view()),
+    path("me/", views.Profile.as_view()),
+    path("prescriptions/", views.Prescriptions.as_view()),
+    path("invoices/", views.Invoices.as_view()),
+    path("ward/", views.Ward.as_view()),
+    path("sync-profile/", views.SyncProfile.as_view()),
+    path("async-profile/", views.AsyncProfile.as_view()),
+    path("stamped/", views.Stamped.as_view()),
+    path("open/", login_required(views.Open.as_view())),
+    path("on-handler/", views.OnHandler.as_view()),
+    path("europe/", views.EuropeOnly.as_view()),
+    path("account/", views.Account.as_view()),
+    path("documents/", views.Documents.as_view()),
+    path("export/", views.Export.as_view()),
+    path("labs/", views.Labs.as_view()),
+    path("webhook/", views.Webhook.as_view()),
+    path("timed-webhook/", views.TimedWebhook.as_view()),
+    path("sync-account/", views.SyncAccount.as_view()),
+    path("slots/", views.Slots.as_view()),
+    path("options/", views.Options.as_view()),
+    path("good-options/", views.GoodOptions.as_view()),
+    path("sync-options/", views.SyncOptions.as_view()),
+    path("", views.Home.as_view()),
+    path("appointments/", views.Appointments.as_view()),
+    path("staff/", views.StaffArea.as_view()),
+    path("contact/", views.Contact.as_view()),
+    path("dispatched/", views.Dispatched.as_view()),
+    path("own-hooks/", views.OwnHooks.as_view()),
+    path("async-list/", views.AsyncList.as_view()),
+    path("timetable/", views.timetable),
+    path("prices/", cache_page(300)(views.prices)),
+    path("sync-timetable/", views.sync_timetable),
+    path("occupancy/", views.occupancy),
+    path("protected/", views.protected),
+    path("zipped/", views.zipped),
+    path("sync-occupancy/", views.sync_occupancy),
+    path("history/", views.history),
+    path("archive/", views.archive),
+    path("threaded/", views.threaded),
+    path("either/", views.either),
+    path("bridged/", views.bridged),
+    path("log-in/", views.log_in),
+    re_path(r"^home/$", views.home),
+    path("tags/", views.tags),
+    path("failing/", views.failing),
+    path("api/", include((reports, "api"))),
+]
