@@ -58,8 +58,8 @@ class Trials:
         before = self.connections.still_open()
         self.driver.ask_at_once(url, COPIES)
         left = [how for key, how in self.connections.still_open().items() if key not in before]
-        # The pool's threads may keep theirs: they are as many as there are threads, and used again.
-        left = [how for how in left if not (self._may_keep(how.alias) and how.thread.startswith(POOL_THREADS))]
+        if self.is_pooled:  # its threads close theirs later or keep them: they are few, and used again
+            left = [how for how in left if not how.thread.startswith(POOL_THREADS)]
         if not left:
             return
         place = next((how.place for how in left if how.place), None)
@@ -74,9 +74,6 @@ class Trials:
             ),
             f"GET {url}",
         )
-
-    def _may_keep(self, alias: str) -> bool:
-        return self.is_pooled and django_settings.DATABASES[alias].get("CONN_MAX_AGE", 0) != 0
 
     def _leave(self, answer: Answer) -> None:
         left = self.driver.ask(answer.url, leave_after_seconds=LEAVE_AFTER_SECONDS)

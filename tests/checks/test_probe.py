@@ -114,9 +114,9 @@ def of_the_default(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return report(make_site(tmp_path_factory.mktemp("default")), "/", "/async", "/calling")
 
 
-def report(site: Site, *urls: str, timeout: float = 10.0, **environment: str) -> Any:
+def report(site: Site, *urls: str, timeout: float = 10.0, all_pages: bool = False, **environment: str) -> Any:
     """What the probe's own process brings, in the form that JSON has."""
-    probed = probe(site, *urls, timeout=timeout, **environment)
+    probed = probe(site, *(urls if urls or all_pages else ["/"]), timeout=timeout, **environment)
     return {
         "findings": [finding_as_json(each) for each in probed.findings],
         "requests": [request_as_json(each) for each in probed.requests],
@@ -130,7 +130,7 @@ def report(site: Site, *urls: str, timeout: float = 10.0, **environment: str) ->
 
 def probe(site: Site, *urls: str, timeout: float = 10.0, **environment: str) -> Probed:
     file = site.folder / "probed"
-    wanted = {"urls": urls or ["/"], "timeout_seconds": timeout}
+    wanted = {"urls": urls, "timeout_seconds": timeout}
     asked = {"path": [str(site.folder), *sys.path], "root": str(site.folder), "file": str(file), "wanted": wanted}
     done = subprocess.run(
         [sys.executable, "-c", probing.CHILD],
