@@ -1,9 +1,9 @@
 """
 What checkasgi says of other people's middleware and views: a table for docs/checks-middleware.rst.
 
-``python benchmarks/precision_middleware.py``, with the packages of benchmarks/precision_middleware.txt installed. Each middleware
-is at its place in one MIDDLEWARE, and the URLs of those packages that have any are in the URLconf. What isn't installed
-is named on standard error.
+``python benchmarks/precision_middleware.py``, with what precision_middleware.txt names installed. Each middleware is at
+its place in one MIDDLEWARE, and the URLs of those packages that have any are in the URLconf. What isn't installed is
+named on standard error.
 """
 
 import importlib.util

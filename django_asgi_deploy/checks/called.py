@@ -63,9 +63,9 @@ def _handler_of(view: Any) -> Any:
 def _templates(inspected: Inspected) -> Iterator[Finding]:
     seen: set[int] = set()
     for function, what, consequence in [each for engine in _engines() for each in _of_engine(engine)]:
-        if iscoroutinefunction(function) and id(function) not in seen:
+        if gives_coroutine(function) and id(function) not in seen:
             seen.add(id(function))
-            name = f"{function.__module__}.{function.__qualname__}"
+            name = wrapped.view_name(function)
             yield found(
                 316,
                 f"The {what} {name} is a coroutine function, and templates are rendered as synchronous code: "
@@ -73,7 +73,7 @@ def _templates(inspected: Inspected) -> Iterator[Finding]:
                 "Make it a synchronous function; in asynchronous views, render with TemplateResponse, whose "
                 "rendering runs in a thread.",
                 object=name,
-                place=functions.place(function),
+                place=place_of(function),
             )
 
 

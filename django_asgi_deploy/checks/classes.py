@@ -1,10 +1,12 @@
 """Views that are classes: their handlers, and what they override (301, 304, 307 to 309)."""
 
 import ast
+import types
 from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db.transaction import Atomic, atomic
 from django.views import View
 
 from django_asgi_deploy.checks import answers, functions, wrapped
@@ -12,7 +14,7 @@ from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.checks.routes import ViewClass, is_rest_framework, owner_of, view_classes
-from django_asgi_deploy.checks.views import atomic_around, atomic_finding, broken_chain
+from django_asgi_deploy.checks.views import atomic_around, atomic_finding, broken_chain, middleware_around
 from django_asgi_deploy.checks.wrapped import Inner
 from django_asgi_deploy.exceptions import is_users
 from django_asgi_deploy.handlers.private import iscoroutinefunction
@@ -39,19 +41,44 @@ def _handlers(view: ViewClass) -> Iterator[Finding]:
             yield atomic_finding(
                 atomic_view, f"{view.name}.{name}", f"{name.upper()} {view.paths} is answered with 500"
             )
-        elif not iscoroutinefunction(handler):
+        elif iscoroutinefunction(handler):
+            yield from _decorated(view, name, handler)
+        else:
             chain = _handler_chain(view.cls, name)
-            if chain:
+            if chain and not _is_hook(view.cls, chain[-1].thing):
                 yield broken_chain(chain, f"{name.upper()} {view.paths}")
 
 
 def _handler_chain(cls: Any, name: str) -> tuple[Inner, ...]:
-    """As wrapped.coroutine_chain(), of a method: its request comes after self."""
+    """As wrapped.coroutine_chain(), of a method; a decorator may take self for the request."""
     owner = owner_of(cls, name)
     function = functions.function_of(vars(owner).get(name)) if owner else None
-    if function is None or owner is View:
+    if function is None or functions.class_place(owner) is None:
         return ()
-    return wrapped.coroutine_chain(function)
+    bound = types.MethodType(function, object.__new__(cls))
+    return wrapped.coroutine_chain(bound) or wrapped.coroutine_chain(function)
+
+
+def _decorated(view: ViewClass, name: str, handler: Any) -> Iterator[Finding]:
+    """An asynchronous handler with method_decorator(): it is marked as asynchronous, whatever the decorator makes."""
+
+    async def handle(request: Any, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    where = f"{name.upper()} {view.paths}"
+    for decorator in wrapped.decorators_of(handler) or ():
+        if decorator is atomic or isinstance(decorator, Atomic):
+            yield atomic_finding(handler, f"{view.name}.{name}", f"{where} is answered with 500")
+            continue
+        try:
+            made = decorator(handle)
+        except Exception:  # it will say so itself, at the first request
+            continue
+        yield from middleware_around(made, wrapped.closure_of(handler).get("method"), where)
+        chain = () if iscoroutinefunction(made) else wrapped.coroutine_chain(made)
+        if len(chain) > 1 and "used" in chain[-1].roles:
+            method = Inner(wrapped.closure_of(handler).get("method"), chain[-1].roles, is_wrapped=True)
+            yield broken_chain((*chain[:-1], method), where)
 
 
 # ------------------------------------------------------------------ overrides
@@ -64,7 +91,7 @@ def _answers_to_other_methods(view: ViewClass) -> Iterator[Finding]:
         if owner is View or function is None or iscoroutinefunction(function):
             continue
         node = functions.node_of(function)
-        if node is None or not _answers_synchronously(function, node, name):
+        if node is None or not _answers_synchronously(function, node, view.cls, name):
             continue
         method = "OPTIONS" if name == "options" else "Any method that it doesn't handle"
         yield found(
@@ -77,12 +104,12 @@ def _answers_to_other_methods(view: ViewClass) -> Iterator[Finding]:
         )
 
 
-def _answers_synchronously(function: Any, node: Any, name: str) -> bool:
+def _answers_synchronously(function: Any, node: Any, cls: Any, name: str) -> bool:
     calls = functions.calls(node, lambda each: functions.is_in_super(function, each, name))
     roles = {role for call in calls for role in functions.roles(function, node, call)}
     if "tested" in roles:
         return False
-    return "used" in roles or answers.returns_response(function, node)
+    return "used" in roles or answers.returns_response(function, node, cls)
 
 
 def _asynchronous_hooks(view: ViewClass) -> Iterator[Finding]:
@@ -119,11 +146,18 @@ def _is_projects(function: Any) -> bool:
     return is_users(function.__code__.co_filename)
 
 
+def _is_hook(cls: Any, function: Any) -> bool:
+    """Whether it is one of the methods that are reported for themselves."""
+    name = getattr(function, "__name__", "")
+    owner = owner_of(cls, name)
+    return owner is not None and vars(owner)[name] is function and _overrides_synchronous(cls, owner, name)
+
+
 def _overrides_synchronous(cls: Any, owner: Any, name: str) -> bool:
     for base in cls.__mro__[cls.__mro__.index(owner) + 1 :]:
         overridden = functions.function_of(vars(base).get(name))
         if overridden is not None:
-            return not iscoroutinefunction(overridden) and not _is_projects(overridden)
+            return not iscoroutinefunction(overridden)
     return False
 
 

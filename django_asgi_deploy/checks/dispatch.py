@@ -1,5 +1,6 @@
 """A synchronous dispatch() in front of asynchronous handlers: of a mixin, of the view, or decorated (304 to 306)."""
 
+import ast
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,9 +27,13 @@ def check(inspected: Inspected) -> Iterator[Finding]:
 
 
 def _dispatch(view: ViewClass) -> Iterator[Finding]:
-    """Each synchronous dispatch() on the way to the asynchronous handler."""
+    """Each synchronous dispatch() on the way to the asynchronous handler, and setup() before it."""
+    setup = functions.function_of(getattr(view.cls, "setup", None))
+    node = functions.node_of(setup)
+    if isinstance(node, ast.FunctionDef) and setup is not View.setup and answers.reads_user(setup, node, view.cls):
+        yield _reads_on_the_loop(view, setup)
     for function in _dispatches(view.cls):
-        decorators = decorators_of(function)
+        decorators = wrapped.decorators_of(function)
         if decorators is not None:
             yield from _decorated(view, function, decorators)
         elif not iscoroutinefunction(function):
@@ -44,7 +49,7 @@ def _dispatches(cls: Any) -> Iterator[Any]:
             if owner is View or not functions.function_of(function):
                 return
             yield function
-            if decorators_of(function) is None:
+            if wrapped.decorators_of(function) is None:
                 break
             function = wrapped.closure_of(function).get("method")
             if not any(vars(each).get("dispatch") is function for each in (owner,)) and any(
@@ -59,24 +64,12 @@ def _dispatches(cls: Any) -> Iterator[Any]:
             return
 
 
-def decorators_of(function: Any) -> list[Any] | None:
-    """What method_decorator() was given, if it made this function."""
-    plain = functions.function_of(function)
-    if plain is None or plain.__code__.co_name != "_wrapper":
-        return None
-    inside = functions.cells(plain)
-    if "method" not in inside or "decorators" not in inside:
-        return None
-    decorators = inside["decorators"]
-    return [*decorators] if isinstance(decorators, list | tuple) else [decorators]
-
-
 def _decorated(view: ViewClass, function: Any, decorators: list[Any]) -> Iterator[Finding]:
     for decorator in decorators:
         if decorator is atomic or isinstance(decorator, Atomic):
             yield atomic_finding(view.cls, view.name, f"each request of {view.paths} is answered with 500")
             continue
-        reason = _what_it_does(decorator)
+        reason = what_it_does(decorator)
         if reason:
             inherited = vars(view.cls).get("dispatch") is not function
             name = _name_of_decorator(decorator)
@@ -100,7 +93,7 @@ def _own_dispatch(cls: Any, function: Any) -> Any:
     return functions.class_place(cls)
 
 
-def _what_it_does(decorator: Any) -> str | None:
+def what_it_does(decorator: Any) -> str | None:
     """What is wrong with it around a synchronous function that returns a coroutine; None if nothing is."""
 
     def dispatch(request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -162,7 +155,9 @@ def _synchronous_dispatch(view: ViewClass, function: Any) -> Iterator[Finding]:
     node = functions.node_of(function)
     if plain is None or node is None:
         return
-    reason = _access_mixin(view.cls, plain) if plain.__module__ == mixins.__name__ else _own_reason(plain, node)
+    reason = (
+        _access_mixin(view.cls, plain) if plain.__module__ == mixins.__name__ else _own_reason(plain, node, view.cls)
+    )
     if reason is None:
         return
     owner = plain.__qualname__.rpartition(".")[0]
@@ -175,6 +170,17 @@ def _synchronous_dispatch(view: ViewClass, function: Any) -> Iterator[Finding]:
         object=view.name,
         place=functions.place(plain) if in_class else functions.class_place(view.cls),
         chain=(str(place),) if (place := functions.place(plain)) else (),
+    )
+
+
+def _reads_on_the_loop(view: ViewClass, setup: Any) -> Finding:
+    return found(
+        305,
+        f"{setup.__qualname__}() is synchronous, and the handlers of {view.name} are asynchronous: it reads the user "
+        f"or the session on the event loop, and who has one gets 500 (SynchronousOnlyOperation) at {view.paths}.",
+        "Read the user in the handler, with user = await request.auser(); or make the handlers synchronous.",
+        object=view.name,
+        place=functions.place(setup) or functions.class_place(view.cls),
     )
 
 
@@ -217,7 +223,7 @@ def _login_middleware_comes_first(cls: Any) -> bool:
     return False
 
 
-def _own_reason(function: Any, node: Any) -> str | None:
+def _own_reason(function: Any, node: Any, cls: Any) -> str | None:
     roles = {
         role
         for call in functions.calls(node, lambda each: functions.is_in_super(function, each, "dispatch"))
@@ -227,11 +233,11 @@ def _own_reason(function: Any, node: Any) -> str | None:
         return None
     if "used" in roles:
         return "it takes the coroutine of super().dispatch() for the response, and each request is answered with 500"
-    if answers.reads_user(function, node):
+    if answers.reads_user(function, node, cls):
         return (
             "it reads request.user or request.session on the event loop, and who has a session gets 500 "
             "(SynchronousOnlyOperation)"
         )
-    if answers.returns_response(function, node):
+    if answers.returns_response(function, node, cls):
         return "where it answers by itself, Django awaits that response, and the answer is 500 (TypeError)"
     return None

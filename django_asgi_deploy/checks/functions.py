@@ -188,10 +188,9 @@ def first_parameter(node: Function, after: int = 0) -> str | None:
 
 def passes(call: ast.Call, name: str | None) -> bool:
     """Whether the variable is an argument of the call."""
-    return any(
-        isinstance(inner := each.value if isinstance(each, ast.Starred) else each, ast.Name) and inner.id == name
-        for each in call.args
-    )
+    given = [each.value if isinstance(each, ast.Starred) else each for each in call.args]
+    given += [each.value for each in call.keywords]
+    return any(isinstance(each, ast.Name) and each.id == name for each in given)
 
 
 def is_super_call(call: ast.Call, method: str) -> bool:
@@ -284,6 +283,11 @@ def _argument(function: Any, call: ast.Call, index: int, depth: int) -> set[Role
     if parameter is None:
         return {"passed"}
     return (_variable(plain, node, parameter, depth - 1) - {"dropped", "returned"}) or {"passed"}
+
+
+def argument_roles(function: Any, call: ast.Call, argument: ast.expr) -> set[Role]:
+    """What the function that is called does with one of its arguments."""
+    return _argument(function, call, call.args.index(argument), depth=2)
 
 
 def unwrap(thing: Any) -> Any:

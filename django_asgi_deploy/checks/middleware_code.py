@@ -74,13 +74,13 @@ def _thread_local(entry: Entry, inspected: Inspected) -> Iterator[Finding]:
     for function, via in code_of(entry):
         node = functions.node_of(function)
         for each in functions.own_nodes(node) if node else ():
-            local = _written_local(function, each)
+            local = _written_local(function, each, entry.made)
             if local is None:
                 continue
             steps = (*via, (function, each))
             yield found(
                 210,
-                f"{entry.path} keeps something in the threading.local {local}: an asynchronous view runs in another "
+                f"{entry.path} keeps something by thread, in {local}: an asynchronous view runs in another "
                 "thread and doesn't see it, and what is written on the event loop is seen by other visitors' requests.",
                 "A contextvars.ContextVar (or asgiref.local.Local) in its place: both follow the request.",
                 level=None if has_async_routes(inspected) else "info",
@@ -91,19 +91,47 @@ def _thread_local(entry: Entry, inspected: Inspected) -> Iterator[Finding]:
             return
 
 
-def _written_local(function: Any, node: ast.AST) -> str | None:
-    """The name of the thread-local that the statement writes to."""
+def _written_local(function: Any, node: ast.AST, made: Any) -> str | None:
+    """The name of the thread-local, or of the dict by thread, that the statement writes to."""
+
+    def is_local(expression: ast.expr) -> bool:
+        return isinstance(_value(function, expression, made), threading.local)
+
     targets: list[ast.expr] = []
     if isinstance(node, ast.Assign):
         targets = node.targets
     elif isinstance(node, ast.AugAssign | ast.AnnAssign):
         targets = [node.target]
-    elif _is_setattr(node) and isinstance(functions.value(function, node.args[0]), threading.local):
+    elif _is_setattr(node) and is_local(node.args[0]):
         return ast.unparse(node.args[0])
     for target in targets:
-        if isinstance(target, ast.Attribute) and isinstance(functions.value(function, target.value), threading.local):
+        if isinstance(target, ast.Attribute) and is_local(target.value):
+            return ast.unparse(target.value)
+        if isinstance(target, ast.Subscript) and _is_this_thread(function, target.slice):
             return ast.unparse(target.value)
     return None
+
+
+def _value(function: Any, expression: ast.expr, made: Any) -> Any:
+    """As functions.value(), and self.name of the middleware itself."""
+    if (
+        isinstance(expression, ast.Attribute)
+        and isinstance(expression.value, ast.Name)
+        and expression.value.id == "self"
+    ):
+        return getattr(made, "__dict__", {}).get(expression.attr, functions.member(type(made), expression.attr))
+    return functions.value(function, expression)
+
+
+def _is_this_thread(function: Any, key: ast.expr) -> bool:
+    """threading.get_ident() or current_thread(), or an attribute of it."""
+    while isinstance(key, ast.Attribute):
+        key = key.value
+    return isinstance(key, ast.Call) and functions.value(function, key.func) in (
+        threading.get_ident,
+        threading.current_thread,
+        threading.get_native_id,
+    )
 
 
 def _is_setattr(node: ast.AST) -> TypeGuard[ast.Call]:

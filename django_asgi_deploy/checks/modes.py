@@ -251,7 +251,9 @@ def _finding(
 
 
 def _sets_legacy_mark(made: Any) -> bool:
-    """By its source: on Python 3.11, asgiref sets the same attribute."""
+    """On Python 3.11, asgiref sets the same attribute: there only the source can tell."""
+    if sys.version_info >= MARKS_MATTER_FROM and LEGACY_MARK in getattr(made, "__dict__", {}):
+        return True
     for base in type(made).__mro__:
         for each in vars(base).values():
             node = functions.node_of(each)

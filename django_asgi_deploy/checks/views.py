@@ -36,11 +36,12 @@ def check(inspected: Inspected) -> Iterator[Finding]:
 
 
 def _judge(callback: Any, paths: str) -> Iterator[Finding]:
-    if hasattr(callback, "view_class"):
+    if wrapped.is_class_view(callback):
         return  # classes.py looks at it
     if iscoroutinefunction(callback):
+        yield from _marked_wrapper(callback, paths)
         yield from _around_sync_view(callback, paths)
-        yield from _middleware_around(callback, paths)
+        yield from middleware_around(callback, functions.unwrap(callback), paths)
         return
     chain = wrapped.coroutine_chain(callback)
     if chain:
@@ -184,6 +185,21 @@ def _is_handler(owner: Any, function: Any) -> bool:
 # ------------------------------------------------------------------ asynchronous callbacks
 
 
+def _marked_wrapper(callback: Any, paths: str) -> Iterator[Finding]:
+    """A synchronous wrapper that bears the mark of a coroutine function; functools.wraps() copies it."""
+    for layer in wrapped.layers(callback):
+        for inner in wrapped.called_by(layer):
+            if (
+                isinstance(functions.node_of(layer), ast.FunctionDef)
+                and inner.is_wrapped
+                and "used" in inner.roles
+                and not inner.roles & {"awaited", "tested"}
+                and iscoroutinefunction(inner.thing)
+            ):
+                yield broken_chain((Inner(layer, inner.roles, is_wrapped=True), inner), paths)
+                return
+
+
 def _around_sync_view(callback: Any, paths: str) -> Iterator[Finding]:
     for layer in wrapped.layers(callback):
         if not isinstance(functions.node_of(layer), ast.AsyncFunctionDef):
@@ -228,9 +244,9 @@ def middleware_in(thing: Any) -> Iterator[MiddlewareMixin]:
                 yield each
 
 
-def _middleware_around(callback: Any, paths: str) -> Iterator[Finding]:
+def middleware_around(callback: Any, view: Any, paths: str) -> Iterator[Finding]:
+    """``callback`` is what decorators made of the asynchronous ``view``."""
     seen: set[type] = set()
-    view = functions.unwrap(callback)
     for middleware in middleware_in(callback):
         if type(middleware) in seen:
             continue

@@ -43,9 +43,12 @@ def called_by(thing: Any) -> Iterator[Inner]:
         return
     bound = getattr(method, "__self__", None)
     request = functions.first_parameter(node, after=0 if bound is None else 1)
-    for call in functions.calls(node, lambda each: functions.passes(each, request)):
+    for call in functions.calls(node, lambda each: True):
         is_wrapped, called = _called(plain, bound, call.func)
-        if called is not MISSING and callable(called):
+        if called is MISSING or not callable(called):
+            continue
+        # A coroutine function that is returned counts whatever it is called with.
+        if functions.passes(call, request) or (not is_wrapped and iscoroutinefunction(called)):
             yield Inner(called, frozenset(functions.roles(plain, node, call)), is_wrapped)
 
 
@@ -94,6 +97,11 @@ def call_of(thing: Any) -> Any:
     return types.MethodType(method, thing) if isinstance(method, types.FunctionType) else None
 
 
+def is_class_view(thing: Any) -> bool:
+    """Whether it is what as_view() made, with no decorator around it: a decorator copies its attributes."""
+    return hasattr(thing, "view_class") and not hasattr(thing, "__wrapped__")
+
+
 def is_unmarked(thing: Any) -> bool:
     """Whether it is an object whose __call__() is asynchronous, and doesn't say so."""
     method = call_of(thing)
@@ -115,10 +123,11 @@ def _chain(inner: Inner, depth: int) -> tuple[Inner, ...]:
         return (inner,) if thing.cls.view_is_async else ()  # type: ignore[attr-defined]
     if iscoroutinefunction(thing) or is_unmarked(thing):
         return (inner,)
-    if not depth or hasattr(thing, "view_class"):
+    if not depth or is_class_view(thing):
         return ()
     for behind in called_by(thing):
-        if behind.roles & {"returned", "used"} and not behind.roles & {"awaited", "tested"}:
+        wanted = {"returned", "used"} if behind.is_wrapped else {"returned"}
+        if behind.roles & wanted and not behind.roles & {"awaited", "tested"}:
             rest = _chain(behind, depth - 1)
             if rest:
                 return (inner, *rest)
@@ -136,6 +145,18 @@ def layers(thing: Any, depth: int = DEPTH) -> Iterator[Any]:
 def closure_of(thing: Any) -> dict[str, Any]:
     plain = functions.function_of(thing)
     return functions.cells(plain) if plain else {}
+
+
+def decorators_of(function: Any) -> list[Any] | None:
+    """What method_decorator() was given, if it made this function."""
+    plain = functions.function_of(function)
+    if plain is None or plain.__code__.co_name != "_wrapper":
+        return None
+    inside = functions.cells(plain)
+    if "method" not in inside or "decorators" not in inside:
+        return None
+    decorators = inside["decorators"]
+    return [*decorators] if isinstance(decorators, list | tuple) else [decorators]
 
 
 def is_atomic(thing: Any) -> bool:

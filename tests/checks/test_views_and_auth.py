@@ -53,10 +53,17 @@ FAILS: dict[str, dict[str, str]] = {
     "/history/": always(QUERY),
     "/archive/": always(QUERY),
     "/failing/": always("ZeroDivisionError"),
+    "/journal/": always("AttributeError"),
+    "/refund/": always(QUERY, ("POST",)),
+    "/results/": always("TypeError", ("GET",)),
+    "/rota/": by({"member": QUERY}),
+    "/lab/": by({"member": QUERY}),
+    "/opening/": always("AttributeError", ("GET",)),
     "/api/report/": always("TypeError"),
     "/api/calendar/": always("TypeError"),
     "/api/dentists/": always(COROUTINE),
     "/api/open-lambda/": always(COROUTINE),
+    "/api/all-lambda/": always(COROUTINE),
 }
 
 

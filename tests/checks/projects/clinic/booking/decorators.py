@@ -35,6 +35,16 @@ def audited(action):
     return decorate
 
 
+def versioned(view):
+    @functools.wraps(view)
+    def wrapper(request, *args, **kwargs):
+        response = view(request, *args, **kwargs)
+        response.headers["X-Version"] = "2"
+        return response
+
+    return wrapper
+
+
 class Throttle:
     """A decorator that is a class."""
 

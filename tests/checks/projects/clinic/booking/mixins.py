@@ -35,3 +35,16 @@ class AsyncLoginRequiredMixin(AccessMixin):
 class JsonErrorsMixin:
     def http_method_not_allowed(self, request, *args, **kwargs):  # expect: 307
         return JsonResponse({"error": "not allowed"}, status=405)
+
+
+class RoleMixin:
+    """Asks a method of its own, by a name of its own."""
+
+    def dispatch(self, request, *args, **kwargs):
+        self.check_role()
+        return super().dispatch(request, *args, **kwargs)
+
+    def check_role(self):
+        who = self.request.user
+        if not who.is_active:
+            raise PermissionDenied

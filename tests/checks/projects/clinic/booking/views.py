@@ -411,3 +411,87 @@ async def log_in(request):
 
 def login(request):
     return HttpResponse("please")
+
+
+# The same, written otherwise
+
+
+class Ledger(View):
+    """Wrapped in the URLconf, by a decorator that passes the coroutine on: functools.wraps() has marked the wrapper."""
+
+    async def get(self, request):
+        return HttpResponse("ledger")
+
+
+class Journal(View):  # expect: 301
+    """By one that doesn't."""
+
+    async def get(self, request):
+        return HttpResponse("journal")
+
+
+@method_decorator(transaction.atomic, name="post")
+class Refund(View):
+    async def post(self, request):  # expect: 304
+        await Appointment.objects.aupdate(is_cancelled=True)
+        return HttpResponse("refunded")
+
+
+class Results(View):
+    @method_decorator(decorators.audited("results"))
+    async def get(self, request):  # expect: 301
+        return HttpResponse("results")
+
+
+class Referrals(View):
+    @method_decorator(cache_page(60))
+    async def get(self, request):  # expect: 310
+        return HttpResponse("referrals")
+
+
+class Counted(View):
+    @method_decorator(decorators.counted)
+    async def get(self, request):
+        return HttpResponse("counted")
+
+
+class Rota(View):
+    def setup(self, request, *args, **kwargs):  # expect: 305
+        super().setup(request, *args, **kwargs)
+        self.is_own = request.user == self.kwargs.get("doctor")
+
+    async def get(self, request):
+        return HttpResponse("rota")
+
+
+class Surgery(View):
+    async def get(self, request):
+        return HttpResponse("surgery")
+
+
+class Lab(mixins.RoleMixin, Surgery):  # expect: 305
+    async def get(self, request):
+        return HttpResponse("lab")
+
+
+class Page(View):
+    template_name = "booking/fine.html"
+
+    def get(self, request):
+        return render(request, self.template_name, {"heading": self.heading().upper()})
+
+    def heading(self):
+        return "clinic"
+
+
+class Opening(Page):
+    async def heading(self):  # expect: 308
+        return "opening hours"
+
+
+def everything(*args, **kwargs):
+    return HttpResponse("everything")
+
+
+async def all_doctors():
+    return HttpResponse("all")

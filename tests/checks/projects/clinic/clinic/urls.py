@@ -1,7 +1,7 @@
 from functools import partial
 
 from asgiref.sync import async_to_sync
-from booking import api, views
+from booking import api, decorators, views
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.urls import include, path, re_path
@@ -21,6 +21,7 @@ reports = [
     path("waiting-room/", api.waiting_room),
     path("waiting-lambda/", lambda request: async_to_sync(api.doctors)(request)),
     path("health-lambda/", lambda request: api.health(request)),
+    path("all-lambda/", lambda request: views.all_doctors()),  # expect: 303
     path("text-lambda/", lambda request: HttpResponse("ok")),
 ]
 
@@ -84,5 +85,17 @@ urlpatterns = [
     re_path(r"^home/$", views.home),
     path("tags/", views.tags),
     path("failing/", views.failing),
+    path("ledger/", decorators.timed(views.Ledger.as_view())),
+    path("journal/", decorators.versioned(views.Journal.as_view())),
+    path("refund/", views.Refund.as_view()),
+    path("results/", views.Results.as_view()),
+    path("referrals/", views.Referrals.as_view()),
+    path("counted-handler/", views.Counted.as_view()),
+    path("rota/", views.Rota.as_view()),
+    path("surgery/", decorators.counted(views.Surgery.as_view())),
+    path("lab/", views.Lab.as_view()),
+    path("page/", views.Page.as_view()),
+    path("opening/", views.Opening.as_view()),
+    path("everything/", views.everything),
     path("api/", include((reports, "api"))),
 ]
