@@ -65,13 +65,8 @@ class Reader(Parameters):
     # -------------------------------------------------------------- functions
 
     def read_entry(self, function: Function) -> None:
-        """A coroutine function that something unknown calls."""
-        self._budget = BUDGET
-        self.read(function, None, Arguments(is_partial=True), self_of(function))
-
-    def read_around(self, function: Function) -> None:
-        """The coroutine functions inside a synchronous one, such as a decorator or a middleware factory."""
-        self._budget = BUDGET
+        """A coroutine function that something unknown calls, or a synchronous one with such a function inside."""
+        self._budget, self._depth, self._active = BUDGET, 0, []
         self.read(function, None, Arguments(is_partial=True), self_of(function))
 
     def enter(

@@ -1,7 +1,6 @@
 """Live objects as values, proxies as what they stand for; and what a name stands for after several ways met."""
 
 from collections.abc import Iterable, Sequence
-from types import FunctionType, ModuleType
 from typing import Any
 
 from asgiref.sync import AsyncToSync, SyncToAsync
@@ -10,7 +9,6 @@ from django.core.files.storage import default_storage
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.connection import ConnectionProxy
-from django.utils.functional import LazyObject
 
 from django_asgi_deploy.checks import backends, known, resolve
 from django_asgi_deploy.checks.values import Known, Made, Query, Record, Value, Wrapped
@@ -19,15 +17,13 @@ from django_asgi_deploy.checks.values import Known, Made, Query, Record, Value, 
 def live(thing: Any) -> Value:
     """A live object; proxies and lazy objects as what they stand for, or not at all."""
     cls = type(thing)
-    if isinstance(thing, type | ModuleType | FunctionType):
-        return Known(thing)
+    if thing is default_storage:
+        return Made(backends.storage("default"))
+    if resolve.is_proxy(thing):
+        return None
     if cls is ConnectionProxy:
         names = resolve.namespace(thing)
         return _connection(names.get("_connections"), names.get("_alias"))
-    if thing is default_storage:
-        return Made(backends.storage("default"))
-    if issubclass(cls, LazyObject):
-        return None
     if isinstance(thing, SyncToAsync):
         return known.wrapped(thing)
     if isinstance(thing, AsyncToSync):

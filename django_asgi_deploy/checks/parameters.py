@@ -4,8 +4,7 @@ import ast
 import inspect
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from types import CodeType, FunctionType
-from typing import Any
+from types import CodeType, FunctionType, ModuleType
 
 from django.http import HttpRequest
 
@@ -198,17 +197,9 @@ def _is_djangos_request(function: Function) -> bool:
     """Whether a parameter called ``request`` will be an HttpRequest: not where other frameworks are at home."""
     if function.owner is not None and resolve.is_a(function.owner, "rest_framework.views.APIView"):
         return False
-    modules = {str(getattr(each, "__module__", None) or getattr(each, "__name__", "")) for each in _plain(function)}
+    things = [each for each in function.globals.values() if type(each) in (type, FunctionType, ModuleType)]
+    modules = {str(vars(each).get("__name__") if type(each) is ModuleType else each.__module__) for each in things}
     return not any(module.partition(".")[0] in FOREIGN_REQUESTS for module in modules)
-
-
-def _plain(function: Function) -> Iterator[Any]:
-    """The classes, functions and modules in a function's module."""
-    return (
-        each
-        for each in function.globals.values()
-        if isinstance(each, type | FunctionType | type(ast)) and type(each).__getattribute__ is not None
-    )
 
 
 def _outside(scope: Scope) -> Scope:

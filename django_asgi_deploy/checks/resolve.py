@@ -1,6 +1,7 @@
 """From a name in the source to the live object behind it, without running any of the project's code.
 
-No descriptor, property, ``__getattr__`` or lazy object is ever evaluated: only dictionaries are read.
+No descriptor, property, ``__getattr__`` or lazy object is ever evaluated: only dictionaries are read. Of an object that
+pretends to be of another class (``__class__`` is a property) even ``isinstance`` would run code: it counts as missing.
 """
 
 import functools
@@ -32,8 +33,17 @@ def class_attribute(cls: type, name: str, after: type | None = None) -> Any:
     """The raw attribute, unbound, from the first class of the MRO (those after ``after``) that has it; or MISSING."""
     for base in bases(cls, after):
         if name in base.__dict__:
-            return base.__dict__[name]
+            return _plain(base.__dict__[name])
     return MISSING
+
+
+def is_proxy(thing: Any) -> bool:
+    """Whether it pretends to be something else, such as a lazy object."""
+    return any("__class__" in base.__dict__ for base in _mro(type(thing)) if base is not object)
+
+
+def _plain(thing: Any) -> Any:
+    return MISSING if is_proxy(thing) else thing
 
 
 def bases(cls: type, after: type | None = None) -> tuple[type, ...]:
@@ -48,7 +58,7 @@ def defining_class(cls: type, name: str) -> type | None:
 
 def instance_attribute(instance: Any, name: str) -> Any:
     """The raw attribute of an instance or of its class; MISSING if none can be seen without running code."""
-    return inspect.getattr_static(instance, name, MISSING)
+    return _plain(inspect.getattr_static(instance, name, MISSING))
 
 
 def namespace(instance: Any) -> dict[str, Any]:
@@ -79,6 +89,8 @@ def full_name(thing: Any) -> str:
 def plain_function(thing: Any) -> FunctionType | None:
     """The Python function in a method, a static or class method, or a cache; None if there is none, or another's."""
     for _ in range(20):
+        if is_proxy(thing):
+            return None
         if isinstance(thing, FunctionType):
             return thing
         if isinstance(thing, staticmethod | classmethod | MethodType):
@@ -93,7 +105,7 @@ def plain_function(thing: Any) -> FunctionType | None:
 def wrapped_by(thing: Any) -> Iterator[Any]:
     """The thing, and what it wraps according to ``__wrapped__``, from outside."""
     seen: list[Any] = []
-    while thing is not None and not any(thing is each for each in seen) and len(seen) < 50:
+    while thing is not None and not is_proxy(thing) and not any(thing is each for each in seen) and len(seen) < 50:
         seen.append(thing)
         yield thing
         if isinstance(thing, staticmethod | classmethod | MethodType):
@@ -126,6 +138,8 @@ def closure_of(function: FunctionType) -> dict[str, Any]:
             found[name] = cell.cell_contents
         except ValueError:
             continue
+        if is_proxy(found[name]):
+            del found[name]
     return found
 
 

@@ -32,6 +32,8 @@ def check(inspected: Inspected) -> Iterator[Finding]:
             reader.read_entry(function)
             if loop_code.cached(function):
                 _cached(reader, function)
+        except RecursionError:  # nested deeper than Python's own stack: nothing is known of it
+            continue
         except Exception as error:
             yield replace(failure(f"source, reading {function.file}, {function.qualname},", error))
     yield from (_finding(problem, others) for problem, others in _by_cause(reader.problems.values()))
