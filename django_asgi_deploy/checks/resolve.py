@@ -149,11 +149,13 @@ class Names:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
         self._by_identity: dict[int, tuple[Any, str]] = {}
-        self._looked_up_in: set[str] = set()
+        self._missing = set(self._names)
+        self._modules = 0
 
     def name_of(self, thing: Any) -> str | None:
         """The name under which this object is listed."""
-        self._look_up()
+        if len(sys.modules) != self._modules:
+            self._look_up()
         found = self._by_identity.get(id(thing))
         return found[1] if found and found[0] is thing else None
 
@@ -161,9 +163,10 @@ class Names:
         return name in self._names
 
     def _look_up(self) -> None:
-        for name in self._names - self._looked_up_in:
+        self._modules = len(sys.modules)
+        for name in [*self._missing]:
             module, _, attribute = name.rpartition(".")
             if (live := sys.modules.get(module)) is not None:
-                self._looked_up_in.add(name)
+                self._missing.discard(name)
                 if (thing := module_attribute(live, attribute)) is not MISSING:
                     self._by_identity[id(thing)] = (thing, name)

@@ -166,8 +166,11 @@ def signal_sent(event: SignalSent, scope: Scope) -> Problem:
     elif event.query:
         then = f"a receiver queries ({event.query}): SynchronousOnlyOperation, the client gets a 500"
         level = "error"
-    else:
+    elif event.receivers:
         then = "its receivers run on the event loop, and nobody else is served meanwhile"
+    else:
+        then = "whoever connects a receiver holds the event loop with it"
+        level = "info"
     return scope.problem(event.node, 418, text, then, hint, level)
 
 
