@@ -25,6 +25,7 @@ from django_asgi_deploy.checks import (
     settings_http,
     settings_logging,
     settings_services,
+    source,
     twins,
     views,
 )
@@ -53,6 +54,7 @@ FAMILIES: tuple[Family, ...] = (
     deployment.check,
     server.check,
     channels.check,
+    source.check,
 )
 # Those of them that Django's own ``check`` runs with every command: quick, without importing asgi.py; and of their
 # findings only the ones that mean that the site can't work at all.
