@@ -13,15 +13,19 @@ from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIHandler as DjangosHandler
 from django.utils.deprecation import MiddlewareMixin
 
-from django_asgi_deploy import conf, importer
+from django_asgi_deploy import conf, importer, signals
 from django_asgi_deploy.applications import import_application
 from django_asgi_deploy.exceptions import ConfigurationError, ProjectError
 from django_asgi_deploy.handlers.asgi import ASGIHandler
-from django_asgi_deploy.layers.lifespan import Lifespan
+from django_asgi_deploy.layers.forward import live_together
+from django_asgi_deploy.layers.health import Health, Readiness, is_loopback
+from django_asgi_deploy.layers.lifespan import Contexts, Lifespan
+from django_asgi_deploy.layers.limits import BodyLimit, Deadline, InFlight
 from django_asgi_deploy.layers.mount import Mount
 from django_asgi_deploy.layers.static import ThroughFinders
 from django_asgi_deploy.layers.websocket import OriginCheck, deny
 from django_asgi_deploy.layers.wrap import Middleware
+from django_asgi_deploy.readiness import find_checks
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 
 Layer = Callable[[ASGIApp], ASGIApp]
@@ -71,30 +75,45 @@ def get_asgi_application(settings_module: str | None = None) -> Application:
 def assemble(settings: conf.Settings, djangos: DjangosHandler | None = None) -> Application:
     """The request handler inside its layers. ``djangos`` is used where HANDLER asks for Django's own."""
     handler = _handler(settings, djangos)
-    on_shutdown = handler.aclose if isinstance(handler, ASGIHandler) else None
+    websocket = _websocket(settings)
     innermost: dict[str, ASGIApp] = {
         "http": cast(ASGIApp, handler),
-        "websocket": _websocket(settings),
-        "lifespan": Lifespan(on_shutdown),
+        "websocket": websocket or deny,
+        "lifespan": _lifespan(handler, websocket),
     }
+    application: Application
     layers: list[tuple[str, Layer, bool]] = [  # by type of scope; outermost first
+        (
+            "*",
+            partial(Contexts, managers=_managers(settings), application=lambda: application),
+            _has_lifespan(settings),
+        ),
+        ("http", _health(settings), bool(settings.live_path or settings.ready_path)),
+        ("http", partial(BodyLimit, max_bytes=settings.max_body_bytes or 0), settings.max_body_bytes is not None),
+        (
+            "http",
+            partial(Deadline, seconds=settings.request_timeout_seconds or 0),
+            bool(settings.request_timeout_seconds),
+        ),
+        ("http", _in_flight(settings), settings.max_in_flight is not None),
         *(("*", layer, True) for layer in _middleware(settings)),
         ("*", partial(Mount, _mounts(settings)), bool(settings.mounts)),
         ("http", ThroughFinders, settings.static == "auto" and _finders_are_wanted()),
         ("websocket", _origin_check(settings), settings.websocket is not None),
     ]
     apps = _layered(innermost, [(kind, layer) for kind, layer, is_wanted in layers if is_wanted])
-    return Application(settings, handler, **apps)
+    application = Application(settings, handler, **apps)
+    return application
 
 
 def _layered(apps: dict[str, ASGIApp], layers: list[tuple[str, Layer]]) -> dict[str, ASGIApp]:
-    whole: ASGIApp | None = None  # once there is a layer around all types
     for kind, layer in reversed(layers):
         if kind == "*":
-            whole = layer(whole or ByType(**apps))
+            is_whole = len(set(map(id, apps.values()))) == 1
+            apps = dict.fromkeys(apps, layer(next(iter(apps.values())) if is_whole else ByType(**apps)))
         else:
             apps = {**apps, kind: layer(apps[kind])}
-    return dict.fromkeys(apps, whole) if whole else apps
+    return apps
 
 
 def _handler(settings: conf.Settings, djangos: DjangosHandler | None) -> DjangosHandler:
@@ -109,7 +128,51 @@ def _finders_are_wanted() -> bool:
     )
 
 
+def _lifespan(handler: DjangosHandler, websocket: ASGIApp | None) -> ASGIApp:
+    on_shutdown = handler.aclose if isinstance(handler, ASGIHandler) else None
+    own = Lifespan(signals.startup, signals.shutdown, Application, on_shutdown)
+    if websocket is None:
+        return own
+    return partial(live_together, [("The application", own), ("The application of WEBSOCKET", websocket)])
+
+
+def _has_lifespan(settings: conf.Settings) -> bool:
+    """Also for the signals: under a server that sends no lifespan somebody must think of them."""
+    return bool(settings.lifespan) or any(
+        signal.has_listeners(Application) for signal in (signals.startup, signals.shutdown)
+    )
+
+
+def _health(settings: conf.Settings) -> Layer:
+    checks = find_checks(settings.ready_checks, settings.where("READY_CHECKS"))
+    return partial(
+        Health,
+        live_path=settings.live_path,
+        ready_path=settings.ready_path,
+        readiness=Readiness(checks, settings.ready_timeout_seconds),
+        is_draining=lambda: False,
+        is_trusted=is_loopback,
+    )
+
+
+def _in_flight(settings: conf.Settings) -> Layer:
+    return partial(InFlight, maximum=settings.max_in_flight or 0, timeout_seconds=settings.in_flight_timeout_seconds)
+
+
 # ------------------------------------------------------------------ what the project brings
+
+
+def _managers(settings: conf.Settings) -> dict[str, Callable[[Any], Any]]:
+    where = settings.where("LIFESPAN")
+    managers = {}
+    for path in settings.lifespan:
+        make = importer.import_from_string(path, where)
+        if not callable(make):
+            raise ConfigurationError(
+                [f"{path!r} ({where}) can't be called; expected what makes a context manager from the application."]
+            )
+        managers[f"{path} ({where})"] = make
+    return managers
 
 
 def _middleware(settings: conf.Settings) -> list[Layer]:
@@ -159,9 +222,9 @@ def _mounts(settings: conf.Settings) -> dict[str, ASGIApp]:
     }
 
 
-def _websocket(settings: conf.Settings) -> ASGIApp:
+def _websocket(settings: conf.Settings) -> ASGIApp | None:
     if settings.websocket is None:
-        return deny
+        return None
     return import_application(settings.websocket, settings.where("WEBSOCKET"), if_wsgi="WSGI knows no WebSockets.")
 
 

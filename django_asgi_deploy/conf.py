@@ -3,6 +3,8 @@
 A field of Settings is at once the key in ``settings.ASGI_DEPLOY``, the command-line flag, the environment variable
 ``ASGI_DEPLOY_<KEY>`` and the row in the reference documentation. This is the only module that reads
 ``django.conf.settings`` for our options.
+
+Over 400 lines, because every option is declared here, and nowhere else.
 """
 
 import difflib
@@ -44,6 +46,11 @@ def check_middleware(entry: object) -> None:
         case str() | (str(), {}):
             return
     raise ValueError("expected an import string, or a pair of an import string and a dictionary of options")
+
+
+def check_path(path: str) -> None:
+    if not path.startswith("/") or any(character in path for character in "?#% "):
+        raise ValueError('expected a path from the root, such as "/healthz"')
 
 
 def check_mount(prefix: str) -> None:
@@ -104,6 +111,14 @@ class Settings:
         items="origins",
         check=OriginPattern.parse,
     )
+    lifespan: list[str] = option(
+        [],
+        "lifespan",
+        "Context managers that each worker is inside of, the outermost first: import strings of what makes them from "
+        'the application. What they yield goes to request.scope["state"].',
+        flag=False,
+        items="import strings",
+    )
     bind: list[str] = option(
         ["127.0.0.1:8000"],
         "network",
@@ -123,8 +138,46 @@ class Settings:
     graceful_timeout_seconds: int = option(
         30, "processes", "Seconds that open requests are given to finish when the server is asked to stop.", minimum=0
     )
+    max_body_bytes: int | None = option(
+        None, "limits", "Bytes that the body of a request may have; one that has more is answered with 413.", minimum=1
+    )
+    request_timeout_seconds: int | None = option(
+        None,
+        "limits",
+        "Seconds to the beginning of a response, from the last piece of the request on; then the answer is 504.",
+        minimum=1,
+    )
+    max_in_flight: int | None = option(
+        None, "limits", "Requests of one worker at once; others wait for their turn. WebSockets don't count.", minimum=1
+    )
+    in_flight_timeout_seconds: int = option(
+        5, "limits", "Seconds that a request waits for its turn until it is answered with 503.", minimum=0
+    )
     keep_alive_seconds: int = option(
         5, "http", "Seconds after which an idle kept-alive connection is closed.", minimum=1
+    )
+    live_path: str | None = option(
+        None,
+        "health",
+        "Path that is answered with 200 as long as the event loop runs, before Django, such as /livez.",
+        check=check_path,
+    )
+    ready_path: str | None = option(
+        None,
+        "health",
+        "Path that is answered with 200 while all READY_CHECKS pass, and otherwise, as while draining, with 503.",
+        check=check_path,
+    )
+    ready_checks: list[str] = option(
+        [],
+        "health",
+        "What READY_PATH asks: database, cache or migrations, each also as in database:replica, or import strings of "
+        "functions and of django-health-check's checks.",
+        flag=False,
+        items="names of checks or import strings",
+    )
+    ready_timeout_seconds: int = option(
+        3, "health", "Seconds that each of READY_CHECKS may take before it counts as failed.", minimum=1
     )
     access_log: Literal["auto", "text", False] = option(
         "auto", "http", "One line per request: text, off, or auto: text while DEBUG is on, otherwise off."
@@ -295,6 +348,13 @@ def _contradictions(settings: Settings) -> list[str]:
     if settings.websocket_allowed_origins and not settings.websocket:
         where = settings.origins["WEBSOCKET_ALLOWED_ORIGINS"]
         problems.append(f"WEBSOCKET_ALLOWED_ORIGINS ({where}) needs WEBSOCKET beside it: it is for that application.")
+    problems += _needing(settings, "READY_PATH", "READY_CHECKS", "READY_TIMEOUT_SECONDS")
+    problems += _needing(settings, "MAX_IN_FLIGHT", "IN_FLIGHT_TIMEOUT_SECONDS")
+    if settings.live_path and settings.live_path == settings.ready_path:
+        problems.append(f"LIVE_PATH and READY_PATH are both {settings.live_path!r}: they give different answers.")
+    problems += [
+        f"{key}: {item!r} is given twice." for key in ("LIFESPAN", "READY_CHECKS") for item in _twice(settings, key)
+    ]
     if len(set(map(parse_prefix, settings.mounts))) < len(settings.mounts):
         prefixes = ", ".join(map(repr, settings.mounts))
         problems.append(f"MOUNTS ({settings.origins['MOUNTS']}): two of {prefixes} are the same.")
@@ -303,6 +363,22 @@ def _contradictions(settings: Settings) -> list[str]:
     if not settings.bind:
         problems.append("BIND is empty: nothing to listen on; leave it out for 127.0.0.1:8000.")
     return problems
+
+
+def _needing(settings: Settings, needed: str, *keys: str) -> list[str]:
+    """A line for each of ``keys`` that was given although ``needed``, which it is for, wasn't."""
+    if getattr(settings, needed.lower()) is not None:
+        return []
+    return [
+        f"{key} ({settings.origins[key]}) needs {needed} beside it: it has no effect without."
+        for key in keys
+        if key in settings.origins
+    ]
+
+
+def _twice(settings: Settings, key: str) -> list[str]:
+    items = getattr(settings, key.lower())
+    return sorted({item for item in items if items.count(item) > 1})
 
 
 def _shown(value: Any) -> str:

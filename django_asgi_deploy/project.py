@@ -32,6 +32,15 @@ OF_THE_APPLICATION = (
     "MOUNTS",
     "WEBSOCKET",
     "WEBSOCKET_ALLOWED_ORIGINS",
+    "LIFESPAN",
+    "LIVE_PATH",
+    "READY_PATH",
+    "READY_CHECKS",
+    "READY_TIMEOUT_SECONDS",
+    "MAX_BODY_BYTES",
+    "REQUEST_TIMEOUT_SECONDS",
+    "MAX_IN_FLIGHT",
+    "IN_FLIGHT_TIMEOUT_SECONDS",
 )
 IMPORT_LINE = "from django_asgi_deploy.asgi import get_asgi_application"
 INSTEAD_OF_WSGI = f"In that module write: {IMPORT_LINE}; application = get_asgi_application()"

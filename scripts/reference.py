@@ -2,12 +2,14 @@
 """Write the generated parts of README.rst and docs/: ``scripts/reference.py``; with ``--check`` only compare.
 
 They stand between a comment ``.. generated: <name>`` and the comment ``.. end of generated``, and come from the
-declarations in ``django_asgi_deploy.conf``. With ``--check`` the exit status is 1 if one of them is out of date.
+declarations in ``django_asgi_deploy.conf`` and the tables in ``tests/malformed.py``. With ``--check`` the exit
+status is 1 if one of them is out of date.
 """
 
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from django_asgi_deploy.conf import GROUPS, OPTIONS, Settings, as_text  # noqa: E402
 from django_asgi_deploy.options import Option  # noqa: E402
+from tests import malformed  # noqa: E402
 
 FILES = ["README.rst", *sorted(str(file.relative_to(ROOT)) for file in (ROOT / "docs").rglob("*.rst"))]
 BLOCK = re.compile(r"^\.\. generated: (?P<name>\S+)\n.*?^\.\. end of generated$", re.MULTILINE | re.DOTALL)
@@ -94,10 +97,21 @@ def default_configuration() -> str:
     return f".. code-block:: text\n\n{table}"
 
 
+def malformed_input(first: str, rows: list[malformed.Row]) -> str:
+    """What a test sends, and what comes back."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 60 40", ""]
+    for sent, answer in [(first, "Answer"), *((row.title, row.answer) for row in rows)]:
+        lines += [f"   * - {sent}", f"     - {answer}"]
+    return "\n".join(lines)
+
+
 MAKERS: dict[str, Callable[[], str]] = {
     "settings-tables": settings_tables,
     "settings-reference": settings_reference,
     "default-configuration": default_configuration,
+    "malformed-bodies": partial(malformed_input, "Body", malformed.BODIES),
+    "malformed-health-paths": partial(malformed_input, "Path", malformed.HEALTH_PATHS),
+    "malformed-origins": partial(malformed_input, "``Origin``", malformed.ORIGINS),
 }
 
 

@@ -38,6 +38,38 @@ def test_what_is_not_configured_adds_no_frame(settings: Settings) -> None:
     assert app.apps["websocket"] is deny
 
 
+def test_layers_stand_in_the_order_of_the_design_and_limits_are_for_requests_only(settings: Settings) -> None:
+    app = application(
+        settings,
+        LIFESPAN=["tests.layers.samples.api"],
+        LIVE_PATH="/livez",
+        MAX_BODY_BYTES=1,
+        REQUEST_TIMEOUT_SECONDS=1,
+        MAX_IN_FLIGHT=1,
+        MIDDLEWARE=[NOTING],
+        MOUNTS={"/api": API},
+    )
+    assert names_inside(app.apps["http"], "http") == [
+        "Contexts",
+        "ByType",
+        "Health",
+        "BodyLimit",
+        "Deadline",
+        "InFlight",
+        "Noting",
+        "Mount",
+    ]
+    assert names_inside(app.apps["websocket"], "websocket") == ["Contexts", "ByType", "Noting", "Mount"]
+
+
+def names_inside(app: Any, kind: str) -> list[str]:
+    names = []
+    while not isinstance(app, type(None)):
+        names.append(type(app).__name__)
+        app = app.apps[kind] if hasattr(app, "apps") else getattr(app, "app", None)
+    return names
+
+
 def test_middleware_is_around_mounts_and_django_and_the_first_is_the_outermost(settings: Settings) -> None:
     options = {"name": "outer"}
     app = application(settings, MIDDLEWARE=[(NOTING, options), [NOTING, {"name": "inner"}]], MOUNTS={"/api": API})
@@ -228,3 +260,30 @@ def test_mounts_and_middleware_can_come_from_the_environment_as_json(
     monkeypatch.setenv("ASGI_DEPLOY_MIDDLEWARE", '[["tests.layers.samples.Noting", {"name": "outer"}]]')
     asyncio.run(exchange(application(settings), http("/api")))
     assert samples.api.scopes[0]["way"] == ["outer"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"LIFESPAN": ["tests.layers.samples.ap"]}, "module 'tests.layers.samples' has no 'ap'; did you mean 'api'?"),
+        (
+            {"LIFESPAN": ["tests.layers.samples.number"]},
+            """'tests.layers.samples.number' (settings.ASGI_DEPLOY["LIFESPAN"]) can't be called""",
+        ),
+        ({"LIFESPAN": ["tests.layers.samples.api"] * 2}, "LIFESPAN: 'tests.layers.samples.api' is given twice."),
+        ({"LIVE_PATH": "livez"}, "'livez': expected a path from the root"),
+        ({"READY_PATH": "/a?b"}, "'/a?b': expected a path from the root"),
+        ({"LIVE_PATH": "/z", "READY_PATH": "/z"}, "LIVE_PATH and READY_PATH are both '/z'"),
+        ({"READY_CHECKS": ["database"]}, "READY_CHECKS (settings.ASGI_DEPLOY) needs READY_PATH beside it"),
+        ({"READY_PATH": "/z", "READY_CHECKS": ["databse"]}, "there is no such check; did you mean 'database'?"),
+        ({"READY_PATH": "/z", "READY_CHECKS": ["cache", "cache"]}, "READY_CHECKS: 'cache' is given twice."),
+        ({"IN_FLIGHT_TIMEOUT_SECONDS": 3}, "IN_FLIGHT_TIMEOUT_SECONDS (settings.ASGI_DEPLOY) needs MAX_IN_FLIGHT"),
+        ({"MAX_BODY_BYTES": 0}, "expected a whole number, at least 1"),
+    ],
+)
+def test_what_is_wrong_with_lifespan_health_and_limits_is_an_error(
+    settings: Settings, options: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(ASGIDeployError) as raised:
+        application(settings, **options)
+    assert expected in str(raised.value)

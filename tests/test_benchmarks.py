@@ -1,6 +1,7 @@
 """The report that benchmarks/run.py renders. Nothing is measured here: no test asserts a time."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,12 @@ def test_the_chart_is_svg_with_a_bar_for_whatever_has_a_ratio(rendered: Path) ->
     texts = [each.text for each in root.iter(f"{namespace}text")]
     assert "12.5x (2,000/s)" in texts
     assert "failed" in texts
+
+
+def test_layers_py_names_what_it_measures() -> None:
+    """How much it is, nobody asks here."""
+    done = subprocess.run(
+        [sys.executable, RUN.with_name("layers.py"), "--seconds", "0.01"], capture_output=True, text=True, check=True
+    )
+    for name in ("the application alone", "LIFESPAN", "READY_PATH", "MAX_BODY_BYTES", "MAX_IN_FLIGHT"):
+        assert re.search(rf"^.*{name}.* +[+-]?\d+\.\d\d", done.stdout, re.M)

@@ -19,7 +19,9 @@ WSGI = re.compile(
     r"""\b(gunicorn|uwsgi|waitress-serve|mod_wsgi-express|granian)\b.*?[\s"'=]([\w.]*wsgi(:\w+)?)(?=["'\s,\]]|$)"""
     r"|^\s*(module|wsgi-file)\s*=\s*\S*wsgi|WSGIScriptAlias",
 )
-RELOAD = re.compile(r"""\b(uvicorn|gunicorn|hypercorn|daphne|granian|runasgi)\b.*--reload\b|^\s*reload\s*=\s*True""")
+RELOAD = re.compile(
+    r"""\b(uvicorn|gunicorn|hypercorn|daphne|granian|runasgi)\b.*--reload(?![\w-])|^\s*reload\s*=\s*True"""
+)
 RUNSERVER = re.compile(r"\bmanage\.py[\"',\s]+runserver\b|\bdjango-admin[\"',\s]+runserver\b")
 ASYNCIO_DEBUG = re.compile(r"PYTHONASYNCIODEBUG[\"']?\s*[=:]\s*[\"']?(1|true)", re.IGNORECASE)
 UNIX_SOCKET = re.compile(r"--uds\b|\bunix:/?|--fd\b")

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import mixins
 from django.db.transaction import Atomic, atomic
 from django.utils.module_loading import import_string
 from django.views import View
@@ -18,6 +17,8 @@ from django_asgi_deploy.checks.routes import ViewClass, is_rest_framework, view_
 from django_asgi_deploy.checks.views import atomic_finding
 from django_asgi_deploy.checks.wrapped import decorator_name
 from django_asgi_deploy.handlers.private import iscoroutinefunction
+
+MIXINS = "django.contrib.auth.mixins"  # imported, it would need the app
 
 
 def check(inspected: Inspected) -> Iterator[Finding]:
@@ -155,9 +156,7 @@ def _synchronous_dispatch(view: ViewClass, function: Any) -> Iterator[Finding]:
     node = functions.node_of(function)
     if plain is None or node is None:
         return
-    reason = (
-        _access_mixin(view.cls, plain) if plain.__module__ == mixins.__name__ else _own_reason(plain, node, view.cls)
-    )
+    reason = _access_mixin(view.cls, plain) if plain.__module__ == MIXINS else _own_reason(plain, node, view.cls)
     if reason is None:
         return
     owner = plain.__qualname__.rpartition(".")[0]

@@ -68,7 +68,6 @@ def application(inspected: Inspected) -> Iterator[Finding]:
             object=f"{(inspected.settings_name or '').rpartition('.')[0]}.asgi".lstrip("."),
         )
         return
-    place = _place_of_application(where)
     try:
         app = importer.import_from_string(where.name, where.origin)
     except ApplicationError as error:
@@ -77,12 +76,12 @@ def application(inspected: Inspected) -> Iterator[Finding]:
             f"The application can't be found: {error}",
             'Name it as ASGI_DEPLOY["APPLICATION"] = "package.module:attribute", or call it application in asgi.py.',
             object=where.name,
-            place=place,
+            place=inspected.place_of_setting("ASGI_APPLICATION"),
         )
         return
     except ASGIDeployError:
         return  # its module raises: the import in a process of its own tells
-    kind = kind_of(app)
+    kind, place = kind_of(app), _place_of_application(where)
     if kind in ("wsgi", "nothing"):
         is_what = "a WSGI application" if kind == "wsgi" else f"{type(app).__name__}, which can't be called"
         yield found(

@@ -14,6 +14,8 @@ from django.apps import AppConfig, apps
 from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIHandler
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls.resolvers import RegexPattern
+from django.utils.regex_helper import normalize
 
 from django_asgi_deploy import importer, project
 from django_asgi_deploy.addresses import Address, TCPAddress, parse_address
@@ -42,9 +44,11 @@ class Route:
     resolvers: tuple[URLResolver, ...]  # the outermost first
 
     @property
-    def has_arguments(self) -> bool:
-        parts: tuple[URLResolver | URLPattern, ...] = (*self.resolvers, self.pattern)
-        return any(part.pattern.regex.groups for part in parts)
+    def url(self) -> str | None:
+        """A path that leads to it; None if it takes arguments, or is a regular expression that leaves several."""
+        parts: tuple[URLResolver | URLPattern, ...] = (*self.resolvers[1:], self.pattern)
+        path = "".join("" if (text := _written(part.pattern)) is None else text for part in parts)
+        return None if any(_written(part.pattern) is None for part in parts) else f"/{path}"
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,16 @@ def of_project(settings: Settings, loaded: project.Project) -> Inspected:
     """Of a project that is loaded already."""
     found = None if loaded.found.name.endswith("()") else loaded.found  # runasgi has made it
     return Inspected(settings, loaded.settings_module, found, loaded.application, loaded.ours, notes=loaded.notes)
+
+
+def _written(pattern: Any) -> str | None:
+    """What a pattern matches; None if that isn't one text."""
+    if pattern.regex.groups:
+        return None
+    if not isinstance(pattern, RegexPattern):
+        return str(pattern)
+    possible = normalize(pattern.regex.pattern)
+    return possible[0][0] if len(possible) == 1 and not possible[0][1] else None
 
 
 def _is_here(address: Address) -> bool:

@@ -8,7 +8,7 @@ from django_asgi_deploy.checks.probed import HANDLERS, Probed, Request, count_ho
 from django_asgi_deploy.checks.tables import Row, plural, shortened, table, wrapped
 
 COLUMNS = {"django": "Django's", "pooled": "pooled"}
-PURPOSES = {"missing": "no such page", "leave": "client leaves"}
+PURPOSES = {"missing": "no such page", "leave": "client leaves", "static": "a static file"}
 STREAM = {"iter": "the stream begins", "next": "a part of the stream", "list": "the stream, collected whole"}
 DASH = "-"
 

@@ -15,7 +15,7 @@ HANDLERS = ("django", "pooled")
 class Request:
     """A request that was made."""
 
-    purpose: str  # "url", "missing" or "leave"
+    purpose: str  # "url", "missing", "leave" or "static"
     answer: Answer
     outcome: str  # in words
     view: str | None = None
@@ -34,6 +34,7 @@ class Probed:
     middleware: list[Entry] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    serves_static: bool = False  # a static file was asked for, and came
     left_behind: bool = False  # something that hangs would keep the process from ending
 
 

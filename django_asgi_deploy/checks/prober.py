@@ -1,15 +1,11 @@
 """Drives the application over the ASGI protocol, in this process, and notes what comes of it."""
 
-import asyncio
-import contextvars
 import logging
 import secrets
-import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
 from urllib.parse import unquote
 
 from django.conf import settings as django_settings
@@ -18,21 +14,16 @@ from django.utils import translation
 
 from django_asgi_deploy import conf
 from django_asgi_deploy.asgi import Application, assemble
+from django_asgi_deploy.checks import blocking, visitors
+from django_asgi_deploy.checks.driver import Driver
 from django_asgi_deploy.checks.faults import Faults
-from django_asgi_deploy.checks.hops import Hop, attributed, counting, noted, qualified
+from django_asgi_deploy.checks.frames import place_in
+from django_asgi_deploy.checks.hops import Hop, attributed, counting, qualified
+from django_asgi_deploy.checks.leaks import Connections
 from django_asgi_deploy.checks.middleware import Replay, spread
-from django_asgi_deploy.checks.probe import (
-    GRACE_SECONDS,
-    STREAM_SECONDS,
-    Answer,
-    Exchange,
-    Lifespan,
-    LoopBlocked,
-    LoopThread,
-    Visitor,
-    exceptions_noted,
-)
+from django_asgi_deploy.checks.probe import GRACE_SECONDS, Answer, Lifespan, LoopBlocked, Visitor, exceptions_noted
 from django_asgi_deploy.checks.probed import Probed, Request
+from django_asgi_deploy.checks.trials import Trials, static_file, too_many_connections
 from django_asgi_deploy.checks.waiting import Waiting
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
 from django_asgi_deploy.handlers.views import is_async
@@ -40,14 +31,36 @@ from django_asgi_deploy.project import Project
 from django_asgi_deploy.types import ASGIApp
 
 IN_WORDS = {"django": "Django's own handler", "pooled": "the pooled handler"}
+LOGGED_IN = ", logged in"
+
+Progress = Callable[[str], None]
 
 
-def probe(settings: conf.Settings, project: Project, urls: Iterable[str], deadline_seconds: float) -> Probed:
-    """Everything that can be seen by driving it."""
+def probe(
+    settings: conf.Settings,
+    project: Project,
+    urls: Sequence[str],
+    deadline_seconds: float,
+    *,
+    named: bool,
+    progress: Progress = lambda text: None,
+) -> Probed:
+    """Everything that can be seen by driving it.
+
+    ``named``: the user has chosen these URLs, and wants to know the hops of each; else those of the first good page.
+    """
     visitor = Visitor(_allowed_host(), "https" if django_settings.SECURE_SSL_REDIRECT else "http")
     report = Probed(host=f"{visitor.scheme}://{visitor.host}")
-    with _quiet(), exceptions_noted():
-        _Prober(settings, project, report, visitor, deadline_seconds).probe(urls)
+    with ExitStack() as stack:
+        warned = stack.enter_context(_quiet())
+        stack.enter_context(exceptions_noted())
+        if not stack.enter_context(blocking.noted()):
+            report.notes.append(
+                f"calls that hold the event loop for a moment aren't seen; to see them: {blocking.EXTRA}"
+            )
+        prober = _Prober(settings, project, report, Driver(project.application, visitor, deadline_seconds), warned)
+        stack.enter_context(prober.connections.noted())
+        prober.probe(urls, named=named, progress=progress)
     return report
 
 
@@ -60,14 +73,17 @@ def _allowed_host() -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without log lines about requests that nobody made: they could go to a file, into a mail, to a service."""
+def _quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """Without log lines about requests that nobody made: they could go to a file, into a mail, to a service.
+
+    Gives a list to which warnings are added as they come.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            yield warned
     finally:
         logging.disable(before)
 
@@ -78,72 +94,52 @@ class _Prober:
         settings: conf.Settings,
         project: Project,
         report: Probed,
-        visitor: Visitor,
-        deadline_seconds: float,
+        driver: Driver,
+        warned: list[warnings.WarningMessage],
     ) -> None:
         self.settings = project.ours.asgi_deploy_settings if project.ours else settings
         self.project = project
         self.pooled = project.pooled
-        self.app = project.application
         self.report = report
-        self.visitor = visitor
-        self.deadline_seconds = deadline_seconds
-        self.faults = Faults(deadline_seconds)
-        self.older_threads = {thread.ident or 0 for thread in threading.enumerate()}
-        self.thread = LoopThread()
-        self.state: dict[str, Any] = {}
+        self.driver = driver
+        self.warned = warned
+        self.faults = Faults(driver.deadline_seconds)
+        self.connections = Connections()
+        self.trials = Trials(driver, self.faults, self.connections, is_pooled=self.pooled is not None)
         self.prefix = (django_settings.FORCE_SCRIPT_NAME or "").rstrip("/")
         # A path that the project can't have.
         self.missing = f"{self.prefix}/checkasgi-{secrets.token_hex(4)}/"
 
-    def probe(self, urls: Iterable[str]) -> None:
+    def probe(self, urls: Sequence[str], *, named: bool, progress: Progress) -> None:
         lifespan = self._start()
         self._ask_for_what_is_not_there()
         self._leave()
         compared = self._handlers()
-        for url in dict.fromkeys(urls):
-            self._visit(url, compared)
+        session = self._session()
+        good: list[Answer] = []
+        for number, url in enumerate(urls, 1):
+            progress(f"{number} of {len(urls)}: {url}")
+            answer = self._visit(url, compared if named or not good else {})
+            if answer:
+                good.append(answer)
+            if session and not self._hung(url):
+                self._visit_logged_in(url, session)
+        progress("")
+        self.trials.of_site(good)
+        self._ask_for_a_static_file()
         other = compared.get("pooled")
         if other and not self.pooled and isinstance(other.handler, PooledHandler):
             for reason in other.handler.fallback_reasons:
                 self.report.notes.append(f"the pooled handler would leave to Django's own {reason}")
         self._stop(lifespan, [app for app in compared.values() if app is not self.project.ours])
+        if self.pooled:
+            self.report.findings += too_many_connections(self.settings.workers, self.pooled.threads)
         self.report.findings += self.faults.findings()
-        if not self.thread.close():
-            self.report.left_behind = True
+        self.report.left_behind = self.driver.left_behind or not self.driver.thread.close()
 
-    # One request
-
-    def _ask(
-        self,
-        app: ASGIApp,
-        method: str,
-        url: str,
-        *,
-        body: list[bytes] | None = None,
-        leave: asyncio.Event | None = None,
-        hops: list[Hop] | None = None,
-    ) -> Answer:
-        context = contextvars.Context()
-        if hops is not None:
-            context.run(noted.set, hops)
-        scope = self.visitor.scope(method, url, self.state, size=sum(map(len, body or ())))
-        exchange = Exchange(app, scope, body or (), leave)
-        exchange.answer.url = url
-        answer = exchange.answer
-        longest = self.deadline_seconds + GRACE_SECONDS + STREAM_SECONDS + 1
-        try:
-            self.thread.run(exchange.run(self.deadline_seconds, context, self.older_threads), longest)
-        except LoopBlocked as blocked:
-            answer.is_late = answer.blocks = answer.is_left_behind = True
-            answer.place, answer.seconds = blocked.place, longest
-            self.thread = LoopThread()  # the other one is lost
-        self.report.left_behind |= answer.is_left_behind
-        return answer
-
-    def _add(self, purpose: str, answer: Answer, outcome: str | None = None) -> Request:
+    def _add(self, purpose: str, answer: Answer, outcome: str | None = None, visitor: str = "") -> Request:
         match = None if purpose == "leave" else self._match(answer.url)
-        request = Request(purpose, answer, outcome or _outcome(answer))
+        request = Request(purpose, answer, (outcome or _outcome(answer)) + visitor)
         if match:
             request.view, request.view_is_async = qualified(match.func), is_async(match.func)
         self.report.requests.append(request)
@@ -166,16 +162,16 @@ class _Prober:
                 f"every path leads to a view ({qualified(match.func)}): no 404 and no POST was asked for"
             )
             return
-        for method, body in (("GET", None), ("POST", [b"checkasgi=", b"1"])):
-            answer = self._ask(self.app, method, self.missing, body=body)
+        for method, body in (("GET", []), ("POST", [b"checkasgi=", b"1"])):
+            answer = self.driver.ask(self.missing, method, body=body)
             self._add("missing", answer)
             self.faults.judge(answer)
 
     def _leave(self) -> None:
         waiting = Waiting(self.missing)
-        waiting.loop = self.thread.loop
+        waiting.loop = self.driver.thread.loop
         with waiting.installed(self.missing.removeprefix(self.prefix)):
-            answer = self._ask(self.app, "GET", self.missing, leave=waiting.leave)
+            answer = self.driver.ask(self.missing, leave=waiting.leave)
         if not waiting.was_entered:
             outcome = f"not tried: {_outcome(answer)} before any view"
             if not answer.ended_well:
@@ -188,30 +184,64 @@ class _Prober:
             self.faults.judge_leaving(answer)
         self._add("leave", answer, outcome)
 
-    # The user's URLs
+    def _ask_for_a_static_file(self) -> None:
+        url = static_file()
+        if url and not self._match(url):
+            answer = self.driver.ask(url)
+            self._add("static", answer)
+            self.report.serves_static = answer.status == 200
 
-    def _visit(self, url: str, compared: Mapping[str, Application]) -> None:
+    # Pages
+
+    def _visit(self, url: str, compared: Mapping[str, Application]) -> Answer | None:
+        """The answer, if that is fine."""
         if self._is_exhausted():
             self.report.notes.append(f"{url} was not requested: what hangs holds all threads")
-            return
-        answer = self._ask(self.app, "GET", url)
+            return None
+        warnings_before, opened_before = len(self.warned), self.connections.count
+        answer = self.driver.ask(url)
         request = self._add("url", answer)
         if not self.faults.judge(answer):
             request.notes.append("hops were not measured, because the request fails")
-            return
-        head = self._ask(self.app, "HEAD", url)
-        self._add("url", head)
-        self.faults.judge(head)
+            return None
+        match = self._match(url)
+        place = place_in(match.func) if match else None
+        self.faults.judge_warnings(self.warned[warnings_before:], f"GET {url}", place)
+        self.trials.of_page(answer, request.view_is_async, self.connections.count > opened_before)
+        if compared:
+            head = self.driver.ask(url, "HEAD")
+            self._add("url", head)
+            self.faults.judge(head)
         for name, app in compared.items():
             request.hops[name] = self._measure(name, app, request)
+        return answer
+
+    def _visit_logged_in(self, url: str, session: visitors.Session) -> None:
+        warnings_before = len(self.warned)
+        with visitors.logged_in(session.data):
+            answer = self.driver.ask(url, cookie=visitors.cookie())
+        self._add("url", answer, visitor=LOGGED_IN)
+        if self.faults.judge(answer, LOGGED_IN, only_on_the_loop=session.problem is not None):
+            self.faults.judge_warnings(self.warned[warnings_before:], f"GET {url}{LOGGED_IN}", None)
+
+    def _session(self) -> visitors.Session | None:
+        session = visitors.session_of_a_user()
+        if session and session.problem:
+            self.report.notes.append(
+                f"of logged-in visitors only queries on the event loop are told: {session.problem}"
+            )
+        return session
+
+    def _hung(self, url: str) -> bool:
+        return any(each.answer.is_late for each in self.report.requests if each.answer.url == url)
 
     def _is_exhausted(self) -> bool:
         return self.pooled is not None and self.pooled.stats().abandoned >= self.pooled.threads
 
     def _measure(self, name: str, app: ASGIApp, request: Request) -> list[Hop] | None:
         hops: list[Hop] = []
-        with counting(self.thread.loop):
-            answer = self._ask(app, "GET", request.answer.url, hops=hops)
+        with counting(self.driver.thread.loop):
+            answer = self.driver.ask(request.answer.url, app=app, hops=hops)
         if not answer.ended_well:
             fault = "no answer within the deadline" if answer.is_late else f"{answer.error or 'no whole answer'}"
             request.notes.append(f"{IN_WORDS[name]}: {fault}")
@@ -245,34 +275,34 @@ class _Prober:
     # Lifespan
 
     def _start(self) -> Lifespan | None:
-        lifespan = Lifespan(self.app)
+        lifespan = Lifespan(self.driver.app)
         self._step(lifespan, "startup")
-        self.state = lifespan.state
+        self.driver.state = lifespan.state
         self.report.lifespan = f"startup {lifespan.outcome}"
         if lifespan.outcome == "not spoken":
             self.report.lifespan = "not spoken: served without it"
         return lifespan if lifespan.outcome == "complete" else None
 
     def _stop(self, lifespan: Lifespan | None, others: Iterable[ASGIApp]) -> None:
-        if self.report.left_behind:
+        if self.driver.left_behind:
             self.report.lifespan += ", shutdown not tried: something still hangs"
             return
         for app in others:
             other = Lifespan(app)
-            self.thread.run(other.start(GRACE_SECONDS), 2 * GRACE_SECONDS)
-            self.thread.run(other.stop(2 * GRACE_SECONDS), 4 * GRACE_SECONDS)
+            self.driver.thread.run(other.start(GRACE_SECONDS), 2 * GRACE_SECONDS)
+            self.driver.thread.run(other.stop(2 * GRACE_SECONDS), 4 * GRACE_SECONDS)
         if lifespan:
             self._step(lifespan, "shutdown")
             self.report.lifespan += f", shutdown {lifespan.outcome}"
 
     def _step(self, lifespan: Lifespan, name: str) -> None:
         step = lifespan.start if name == "startup" else lifespan.stop
+        seconds = self.driver.deadline_seconds
         try:
-            self.thread.run(step(self.deadline_seconds), self.deadline_seconds + GRACE_SECONDS)
+            self.driver.thread.run(step(seconds), seconds + GRACE_SECONDS)
         except LoopBlocked as blocked:
             lifespan.outcome, lifespan.place = "no answer", blocked.place
-            self.thread = LoopThread()
-            self.report.left_behind = True
+            self.driver.replace_thread()
         self.faults.judge_lifespan(lifespan, name)
 
 

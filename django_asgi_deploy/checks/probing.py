@@ -14,11 +14,12 @@ from pathlib import Path
 import django
 
 from django_asgi_deploy import conf, project
-from django_asgi_deploy.checks import frames, prober
+from django_asgi_deploy.checks import frames, inspected, prober
 from django_asgi_deploy.checks.probed import Probed
 from django_asgi_deploy.exceptions import ASGIDeployError, ProjectError
 
 CHILD = "from django_asgi_deploy.checks.probing import main; main()"
+MOST_PAGES = 200
 UNSAFE = "DJANGO_ALLOW_ASYNC_UNSAFE"  # would hide from the probe what it looks for
 
 
@@ -90,7 +91,20 @@ def _probe(wanted: Wanted) -> Probed:
     django.setup()
     settings = conf.load()
     loaded = project.load(settings, settings_option=wanted.settings_option, check=None)
-    probed = prober.probe(settings, loaded, wanted.urls or ["/"], wanted.timeout_seconds)
+    urls, left_out = [*wanted.urls], 0
+    if not urls:
+        pages = dict.fromkeys(route.url for route in inspected.of_project(settings, loaded).routes if route.url)
+        urls, left_out = [*pages][:MOST_PAGES], max(0, len(pages) - MOST_PAGES)
+    progress = _show if wanted.shows_progress else lambda text: None
+    probed = prober.probe(settings, loaded, urls, wanted.timeout_seconds, named=bool(wanted.urls), progress=progress)
+    if left_out:
+        probed.notes.append(f"{left_out} more pages were not requested; to choose: checkasgi --probe --url ...")
     for request in probed.requests:  # they are judged, and can't be sent to another process
         request.answer.error, request.answer.exceptions = None, []
     return probed
+
+
+def _show(text: str) -> None:
+    """One line on the terminal, over the one before."""
+    sys.stderr.write(f"\r\x1b[K{text and 'GET '}{text}")
+    sys.stderr.flush()

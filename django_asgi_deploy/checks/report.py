@@ -44,7 +44,7 @@ def as_json(report: Report) -> str:
     structure = {
         "version": VERSION,
         "project": _project(report),
-        "findings": [_finding(each) for each in report.findings.shown],
+        "findings": [finding_as_json(each) for each in report.findings.shown],
         "summary": _summary(report),
     }
     if report.probed:
@@ -76,7 +76,7 @@ def _origin(found: Any) -> dict[str, str] | None:
     return found and {"name": found.name, "origin": found.origin}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_as_json(finding: Finding) -> dict[str, Any]:
     return {
         "id": finding.id,
         "slug": finding.slug,
@@ -111,12 +111,12 @@ def _probe(probed: Probed) -> dict[str, Any]:
     return {
         "host": probed.host,
         "lifespan": probed.lifespan,
-        "requests": [_request(each) for each in probed.requests],
+        "requests": [request_as_json(each) for each in probed.requests],
         "notes": probed.notes,
     }
 
 
-def _request(request: Request) -> dict[str, Any]:
+def request_as_json(request: Request) -> dict[str, Any]:
     answer = request.answer
     return {
         "url": answer.url,

@@ -5,7 +5,7 @@ itself, with ``guard.surviving``.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings as django_settings
 
@@ -77,6 +77,21 @@ class Findings:
             else:
                 self.shown.append(finding)
         self.shown.sort(key=_rank)
+
+    def confirm(self, probed: Iterable[Finding]) -> None:
+        """Add what driving the application has shown; what was known of the same line is one with it."""
+        known = {finding.place[:2]: finding for finding in self.shown if finding.place and finding.number}
+        for finding in probed:
+            same = known.get(finding.place[:2]) if finding.place else None
+            if same in self.shown and same and not same.id.startswith("asgi.7"):
+                seen = replace(same, chain=(*same.chain, f"seen by the probe: {finding.message}"))
+                self.shown[self.shown.index(same)] = seen
+            else:
+                self.add([finding])
+
+    def drop(self, number: int) -> None:
+        """Take out what has turned out to be wrong."""
+        self.shown = [finding for finding in self.shown if finding.number != number]
 
     def count(self, level: str) -> int:
         return sum(finding.level == level for finding in self.shown)

@@ -48,6 +48,8 @@ def _block(findings: list[Finding], style: Style, width: int) -> str:
     paint: Callable[[str], str] = {"error": style.ERROR, "warning": style.WARNING}.get(first.level, style.NOTICE)
     times = f", {len(findings)} times" if len(findings) > 1 else ""
     lines = [paint(f"{first.level}: {_name(first)}{times}")]
+    if first.number is None and first.level == "info":
+        return wrapped(f"{lines[0]}: {', '.join(each.id for each in findings)}", width, MARGIN, "")
     if first.number is None:
         return "\n".join([*lines, *(wrapped(f"{each.id}: {each.message}", width, MARGIN) for each in findings)])
     for hint, alike in itertools.groupby(findings, key=lambda finding: finding.hint):

@@ -26,7 +26,8 @@ from django.urls import set_script_prefix
 
 from django_asgi_deploy.handlers import affinity, chains, private
 from django_asgi_deploy.handlers.affinity import RequestThread
-from django_asgi_deploy.handlers.exchange import Exchange, Label, Streamed, path_info, replayed
+from django_asgi_deploy.handlers.body import read_body
+from django_asgi_deploy.handlers.exchange import Exchange, Label, Streamed, path_info
 from django_asgi_deploy.handlers.pool import PoolClosed, PoolStats, QueueTimeout, ThreadPool
 from django_asgi_deploy.handlers.views import Found, Kind, Views
 from django_asgi_deploy.handlers.watch import Watcher
@@ -195,15 +196,20 @@ class ASGIHandler(asgi.ASGIHandler):
             owner.leave()
 
     async def _lead(self, scope: Scope, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        label = Label(scope)
         try:
-            body = await (self._read_body(receive) if self._reads_body else self.read_body(receive))
+            if self._reads_body:
+                in_thread = partial(self._in_file_pool, loop, label)
+                body: Any = await read_body(receive, settings.FILE_UPLOAD_MAX_MEMORY_SIZE, in_thread)
+            else:
+                body = await self.read_body(receive)
         except RequestAborted:
             return
         watcher = self._watcher
-        loop = asyncio.get_running_loop()
         if watcher is None or watcher.loop is not loop:
             watcher = self._watcher_of(loop)
-        owner = RequestThread(self.pool, loop, Label(scope))
+        owner = RequestThread(self.pool, loop, label)
         key_token = private.thread_sensitive_context.set(private.KEY)
         owner_token = affinity.current.set(owner)
         watch = watcher.watch(receive)
@@ -212,7 +218,7 @@ class ASGIHandler(asgi.ASGIHandler):
             await self._serve(exchange, send)
         finally:
             if type(body) is not io.BytesIO:
-                body.close()
+                self._close(body, owner)
             owner.leave()
             affinity.current.reset(owner_token)
             private.thread_sensitive_context.reset(key_token)
@@ -227,15 +233,12 @@ class ASGIHandler(asgi.ASGIHandler):
         self._watcher = watcher
         return watcher
 
-    async def _read_body(self, receive: Receive) -> Any:
-        """read_body() without a temporary file, for a body that comes in one piece and would stay in memory anyway."""
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestAborted
-        body = message.get("body", b"")
-        if message.get("more_body", False) or len(body) > settings.FILE_UPLOAD_MAX_MEMORY_SIZE:
-            return await self.read_body(replayed(message, receive))
-        return io.BytesIO(body)
+    def _close(self, body: Any, owner: RequestThread) -> None:
+        """Removing a large file takes its time, which nobody needs to wait for."""
+        try:
+            self.file_pool.submit(body.close, owner.loop, owner.label)
+        except PoolClosed:
+            body.close()
 
     async def _serve(self, exchange: Exchange, send: Send) -> None:
         kind, exchange.found = self._views.kind(partial(path_info, exchange.scope))
@@ -262,7 +265,9 @@ class ASGIHandler(asgi.ASGIHandler):
             if exchange.response is not None and watch.active:
                 await self._send(exchange, send)
         except asyncio.CancelledError:
-            if not watch.is_own_cancellation():
+            if not watch.is_own_cancellation():  # a deadline's, or the server's: the end is told all the same
+                watch.stop()
+                await self._finish(exchange)
                 raise
         except RequestAborted:
             pass
@@ -366,7 +371,7 @@ class ASGIHandler(asgi.ASGIHandler):
             return aiter(response)
         if private.is_plain_file(response):
             await owner.begin_streaming()
-            return self._each(partial(self._in_file_pool, owner), iter(response))
+            return self._each(partial(self._in_file_pool, owner.loop, owner.label), iter(response))
         return self._each(owner.run, await owner.run(partial(iter, response)))
 
     @staticmethod
@@ -376,8 +381,8 @@ class ASGIHandler(asgi.ASGIHandler):
         while (part := await run(following)) is not end:
             yield part
 
-    async def _in_file_pool(self, owner: RequestThread, call: Callable[[], Any]) -> Any:
-        job = self.file_pool.submit(call, owner.loop, owner.label)
+    async def _in_file_pool(self, loop: asyncio.AbstractEventLoop, label: object, call: Callable[[], Any]) -> Any:
+        job = self.file_pool.submit(call, loop, label)
         try:
             return await job.future
         except asyncio.CancelledError:

@@ -6,7 +6,7 @@ from django_asgi_deploy.handlers import private
 from django_asgi_deploy.handlers.affinity import RequestThread
 from django_asgi_deploy.handlers.views import Found
 from django_asgi_deploy.handlers.watch import Watch
-from django_asgi_deploy.types import Message, Receive, Scope
+from django_asgi_deploy.types import Scope
 
 
 class Exchange:
@@ -40,16 +40,6 @@ class Label:
 
     def __str__(self) -> str:
         return f"{self.scope.get('method', '?')} {self.scope.get('path', '?')}"
-
-
-def replayed(message: Message, receive: Receive) -> Receive:
-    """``receive``, beginning with a message that was taken from it."""
-    first: list[Message] = [message]
-
-    async def receive_again() -> Message:
-        return first.pop() if first else await receive()
-
-    return receive_again
 
 
 def path_info(scope: Scope) -> str:

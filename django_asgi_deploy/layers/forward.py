@@ -5,11 +5,11 @@ https://asgi.readthedocs.io/en/latest/specs/lifespan.html
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from django_asgi_deploy.types import ASGIApp, Message, Scope
+from django_asgi_deploy.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("django_asgi_deploy.lifespan")
 
@@ -32,6 +32,7 @@ class Forwarded:
         self._answer: asyncio.Future[Message] | None = None
         self._task: asyncio.Task[None] | None = None
         self._has_received = False
+        self._knows_no_lifespan = False
         self._is_up = False
 
     async def start(self) -> str | None:
@@ -39,12 +40,12 @@ class Forwarded:
         self._task = asyncio.create_task(self._run(), name=f"lifespan of {self.name}")
         answer = await self._ask("startup")
         if answer is None:
+            self.cancel()
             self._explain(self._error())
             return None
         if answer["type"] == "lifespan.startup.failed":
             await self.end()
             return answer.get("message") or "it gave no reason"
-        self._is_up = True
         return None
 
     async def stop(self) -> str | None:
@@ -75,15 +76,27 @@ class Forwarded:
         await self.app(self._scope, self._receive, self._send)
 
     async def _receive(self) -> Message:
+        if self._has_received and self._asked == "startup" and not self._is_up:
+            await self._has_none()  # a loop over messages that passes by those it doesn't know
         self._has_received = True
         return await self._messages.get()
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]
+        if self._asked == "startup" and not kind.startswith("lifespan."):
+            await self._has_none()
         if kind not in (f"lifespan.{self._asked}.complete", f"lifespan.{self._asked}.failed"):
             raise RuntimeError(f"{self.name} answered lifespan.{self._asked} with {kind!r}.")
+        self._is_up = kind == "lifespan.startup.complete"
         if self._answer and not self._answer.done():
             self._answer.set_result(message)
+
+    async def _has_none(self) -> None:
+        """The application takes every scope for a request or a WebSocket: it won't answer, and will be cancelled."""
+        self._knows_no_lifespan = True
+        if self._answer:
+            self._answer.cancel()
+        await asyncio.Event().wait()
 
     async def _ask(self, what: str) -> Message | None:
         """The answer to ``lifespan.<what>``; None if the application ends without one."""
@@ -93,7 +106,7 @@ class Forwarded:
         self._messages.put_nowait({"type": f"lifespan.{what}"})
         ways: set[asyncio.Future[Any]] = {self._task, self._answer}
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        return self._answer.result() if self._answer.done() else None
+        return self._answer.result() if self._answer.done() and not self._answer.cancelled() else None
 
     def _error(self) -> BaseException | None:
         """What the application raised. Asking also tells asyncio that somebody knows."""
@@ -102,8 +115,50 @@ class Forwarded:
 
     def _explain(self, error: BaseException | None) -> None:
         # By the protocol an exception says "no lifespan here". After the first message it may well be a mistake.
-        if error is not None and self._has_received:
+        if error is not None and self._has_received and not self._knows_no_lifespan:
             logger.warning("%s has no lifespan, or failed in it: it raised", self.name, exc_info=error)
+
+
+async def live_together(
+    apps: Iterable[tuple[str, ASGIApp]],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    on_started: Callable[[list[Forwarded]], None] = lambda started: None,
+) -> None:
+    """The lifespans of named applications as one: started in order, stopped in reverse, their states merged."""
+    started: list[Forwarded] = []
+    try:
+        await receive()
+        for name, app in apps:
+            each = Forwarded(app, name, scope)
+            started.append(each)
+            if problem := await each.start():
+                problems = [f"{name} failed to start: {problem}", *await _stop(started)]
+                await send({"type": "lifespan.startup.failed", "message": "\n".join(problems)})
+                return
+        for each in started:
+            if "state" in scope:
+                scope["state"].update(each.state)
+        on_started(started)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if problems := await _stop(started):
+            await send({"type": "lifespan.shutdown.failed", "message": "\n".join(problems)})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+    finally:
+        for each in started:
+            each.cancel()
+
+
+async def _stop(started: list[Forwarded]) -> list[str]:
+    """Stop the last one first; one line for each that failed."""
+    problems = []
+    for each in reversed(started):
+        if problem := await each.stop():
+            problems.append(f"{each.name} failed to stop: {problem}")
+    return problems
 
 
 @asynccontextmanager

@@ -5,10 +5,11 @@ at in front. So a mounted application gets a longer ``root_path`` and the same `
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from django_asgi_deploy.layers.forward import Forwarded
+from django_asgi_deploy.layers.forward import Forwarded, live_together
 from django_asgi_deploy.prefixes import parse_prefix
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 
@@ -52,7 +53,8 @@ class Mount:
             place, scope = self._route(scope)
             await place.app(scope, receive, send)
         elif kind == "lifespan":
-            await self._lifespan(scope, receive, send)
+            apps = [(place.name, place.app) for place in self.in_order]
+            await live_together(apps, scope, receive, send, partial(self._share, scope))
         else:
             await self.fallback.app(scope, receive, send)
 
@@ -76,46 +78,11 @@ class Mount:
             scope = {**scope, "state": scope.get("state", {}) | place.own_state}
         return place, scope
 
-    # ------------------------------------------------------------------ lifespan
-
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started: list[Forwarded] = []
-        try:
-            await receive()
-            for place in self.in_order:
-                each = Forwarded(place.app, place.name, scope)
-                started.append(each)
-                if problem := await each.start():
-                    problems = [f"{each.name} failed to start: {problem}", *await _stop(started)]
-                    await send({"type": "lifespan.startup.failed", "message": "\n".join(problems)})
-                    return
-            if "state" in scope:
-                self._share(scope["state"], started)
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            if problems := await _stop(started):
-                await send({"type": "lifespan.shutdown.failed", "message": "\n".join(problems)})
-            else:
-                await send({"type": "lifespan.shutdown.complete"})
-        finally:
-            for each in started:
-                each.cancel()
-
-    def _share(self, state: dict[str, Any], started: list[Forwarded]) -> None:
-        """Everybody's state in one; where two use the same key, each still finds its own value at its requests."""
-        for each in started:
-            state.update(each.state)
+    def _share(self, scope: Scope, started: list[Forwarded]) -> None:
+        """Where two use the same key in the state, each still finds its own value at its requests."""
+        state = scope.get("state", {})
         for place, each in zip(self.in_order, started, strict=True):
-            place.own_state = {key: value for key, value in each.state.items() if state[key] is not value}
-
-
-async def _stop(started: list[Forwarded]) -> list[str]:
-    """Stop the last one first; one line for each that failed."""
-    problems = []
-    for each in reversed(started):
-        if problem := await each.stop():
-            problems.append(f"{each.name} failed to stop: {problem}")
-    return problems
+            place.own_state = {key: value for key, value in each.state.items() if state.get(key) is not value}
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -763,6 +763,44 @@ def test_a_cancelled_request_ends_with_cancelled_error_and_gives_its_thread_back
         run(main, handler)
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_request_that_is_cancelled_from_outside_is_finished_as_any_other(kind):
+    reached, go_on, ended = threading.Event(), threading.Event(), []
+
+    def view(request):
+        reached.set()
+        go_on.wait(60)
+        response = HttpResponse()
+        response._resource_closers.append(lambda: ended.append("closed"))
+        return response
+
+    async def aview(request):
+        reached.set()
+        await asyncio.sleep(60)
+
+    async def main():
+        client = Client(handler, "/").start()
+        while not reached.is_set():
+            await asyncio.sleep(0.001)
+        client.task.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await client.task
+        assert client.messages == []
+
+    def finished(**kwargs):
+        ended.append("finished")
+
+    with (
+        connected(signals.request_finished, finished),
+        site([path("", view if kind == "sync" else aview)]),
+    ):
+        handler = ASGIHandler(1)
+        run(main, handler)
+    assert ended == (["closed", "finished"] if kind == "sync" else ["finished"])
+
+
 def test_generators_are_closed_when_the_client_leaves():
     closed = []
 

@@ -242,13 +242,22 @@ def test_one_that_raises_while_it_is_up_is_named_at_the_end() -> None:
     assert answers[1]["message"] == "The application at /falling failed to stop: OSError: the connection is gone"
 
 
-def test_one_that_answers_something_else_has_no_lifespan(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_takes_every_scope_for_a_websocket_has_no_lifespan(caplog: pytest.LogCaptureFixture) -> None:
     async def confused(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
 
     assert live(Mount({"/confused": confused})) == COMPLETE
-    assert "answered lifespan.startup with 'websocket.accept'" in caplog.text
+    assert caplog.text == ""
+
+
+def test_one_that_passes_by_the_messages_it_does_not_know_has_no_lifespan(caplog: pytest.LogCaptureFixture) -> None:
+    async def looping(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    assert live(Mount({"/looping": looping})) == COMPLETE
+    assert caplog.text == ""
 
 
 def test_what_the_applications_leave_in_the_state_is_merged() -> None:

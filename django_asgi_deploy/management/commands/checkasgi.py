@@ -75,7 +75,10 @@ class Command(BaseCommand):
             self.stdout.write(_page(options["explain"]))
             return
         if options["url"] and not options["probe"]:
-            raise CommandError(f"--url {options['url'][0]} is requested with --probe only: checkasgi --probe --url ...")
+            raise CommandError(
+                f"--url {options['url'][0]} is requested with --probe only: checkasgi --probe --url ...",
+                returncode=COULD_NOT_CHECK,
+            )
         try:
             # What the project prints must not get between the lines of a report that a program reads.
             with contextlib.redirect_stdout(sys.stderr):
@@ -111,7 +114,9 @@ class Command(BaseCommand):
             found.probed = probing.probe(wanted)
         except ASGIDeployError as error:
             return found, str(error)
-        found.findings.add(found.probed.findings)
+        found.findings.confirm(found.probed.findings)
+        if found.probed.serves_static:
+            found.findings.drop(121)
         return found, ""
 
     def _show(self, found: report.Report, form: str) -> None:

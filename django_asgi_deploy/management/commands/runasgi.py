@@ -6,6 +6,7 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_asgi_deploy import conf, project
+from django_asgi_deploy.checks import startup
 from django_asgi_deploy.exceptions import ASGIDeployError
 from django_asgi_deploy.options import Option
 from django_asgi_deploy.server import config, run
@@ -22,7 +23,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("addrport", nargs="?", help="one more --bind: a port, or host:port")
-        parser.add_argument("--skip-checks", action="store_true", help="Skip system checks.")
+        parser.add_argument("--skip-checks", action="store_true", help="Skip system checks, and those of checkasgi.")
         parser.add_argument(
             "--print-config",
             nargs="?",
@@ -53,8 +54,10 @@ class Command(BaseCommand):
         os.environ.update(conf.as_environment(command_line))
 
         def load() -> project.Project:
-            check = None if options["skip_checks"] else self.check
-            return project.load(settings, settings_option=options["settings"], check=check)
+            if options["skip_checks"]:
+                return project.load(settings, settings_option=options["settings"], check=None)
+            loaded = project.load(settings, settings_option=options["settings"], check=self.check)
+            return startup.checked(settings, loaded)
 
         colour = False if options["no_color"] else True if options["force_color"] else None
         status = run.run(settings, load, self._say, debug=django_settings.DEBUG, colour=colour)
