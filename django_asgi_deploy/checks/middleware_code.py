@@ -19,6 +19,8 @@ DEPTH = 3  # of functions that a hook calls
 SYNC_ITERATORS = (map, filter, iter, zip, enumerate)
 # Words in a hook that show that it knows that there are streams.
 GUARDS = {"streaming", "is_async", "streaming_content"}
+ASYNC_GUARDS = {"is_async", "__aiter__", "isasyncgen", "AsyncIterable", "AsyncIterator"}
+COLLECTORS = (list, tuple, sum, sorted, next, iter, map, filter, zip, enumerate)
 
 
 def check(inspected: Inspected) -> Iterator[Finding]:
@@ -152,10 +154,10 @@ def _streams(entry: Entry) -> Iterator[Finding]:
         constants = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
         knows |= {each for each in constants if isinstance(each, str)}
         for each in functions.own_nodes(node):
-            if isinstance(each, ast.Assign) and "is_async" not in knows and _wraps_synchronously(function, each):
+            if not knows & ASYNC_GUARDS and _iterates_synchronously(function, node, each):
                 yield found(
                     211,
-                    f"{entry.path} puts a synchronous iterator around every stream: an asynchronous one breaks off "
+                    f"{entry.path} goes through every stream synchronously: one that is made asynchronously breaks off, "
                     "or is answered with 500 (TypeError: 'async_generator' object is not iterable).",
                     "if response.is_async: an async def generator with async for, around response.streaming_content.",
                     object=entry.path,
@@ -174,10 +176,26 @@ def _streams(entry: Entry) -> Iterator[Finding]:
                 return
 
 
-def _wraps_synchronously(function: Any, statement: ast.Assign) -> bool:
-    target, value = statement.targets[0], statement.value
-    if not isinstance(target, ast.Attribute) or target.attr != "streaming_content":
-        return False
+def _iterates_synchronously(function: Any, node: Any, each: ast.AST) -> bool:
+    """A synchronous iterator that is put into streaming_content, or streaming_content that is gone through."""
+    if isinstance(each, ast.Assign) and _is_stream(each.targets[0]):
+        return _is_synchronous(function, node, each.value)
+    if isinstance(each, ast.For):
+        return _is_stream(each.iter)
+    if isinstance(each, ast.comprehension):
+        return not each.is_async and _is_stream(each.iter)
+    if isinstance(each, ast.Call) and any(map(_is_stream, each.args)):
+        called = functions.value(function, each.func)
+        return called in COLLECTORS or (isinstance(each.func, ast.Attribute) and each.func.attr == "join")
+    return False
+
+
+def _is_stream(expression: ast.expr) -> bool:
+    return isinstance(expression, ast.Attribute) and expression.attr == "streaming_content"
+
+
+def _is_synchronous(function: Any, node: Any, value: ast.expr) -> bool:
+    """Whether it makes a synchronous iterator."""
     if isinstance(value, ast.GeneratorExp | ast.ListComp):
         return not any(generator.is_async for generator in value.generators)
     if not isinstance(value, ast.Call):
@@ -185,10 +203,15 @@ def _wraps_synchronously(function: Any, statement: ast.Assign) -> bool:
     called = functions.value(function, value.func)
     if called in SYNC_ITERATORS:
         return True
-    node = functions.node_of(called)
-    return isinstance(node, ast.FunctionDef) and any(
-        isinstance(each, ast.Yield | ast.YieldFrom) for each in functions.own_nodes(node)
+    made_by = functions.node_of(called) or _defined_inside(node, value.func)
+    return isinstance(made_by, ast.FunctionDef) and any(
+        isinstance(each, ast.Yield | ast.YieldFrom) for each in functions.own_nodes(made_by)
     )
+
+
+def _defined_inside(node: Any, expression: ast.expr) -> ast.FunctionDef | None:
+    name = expression.id if isinstance(expression, ast.Name) else None
+    return next((each for each in ast.walk(node) if isinstance(each, ast.FunctionDef) and each.name == name), None)
 
 
 def _reads_content(function: Any, node: Any, each: ast.AST) -> bool:
@@ -197,12 +220,23 @@ def _reads_content(function: Any, node: Any, each: ast.AST) -> bool:
         return False
     if not isinstance(each.value, ast.Name) or each.value.id not in _responses(function, node):
         return False
+    name = each.value.id
     return not any(
         isinstance(part, ast.Try)
-        or (isinstance(part, ast.If | ast.IfExp) and _mentions(part.test, each.value.id))
-        or (isinstance(part, ast.BoolOp) and part.values and _mentions(part.values[0], each.value.id))
+        or (isinstance(part, ast.If | ast.IfExp) and _asks_for_kind(part.test, name))
+        or (isinstance(part, ast.BoolOp) and any(_asks_for_kind(value, name) for value in part.values))
         for part in ast.walk(node)
     )
+
+
+def _asks_for_kind(test: ast.expr, name: str) -> bool:
+    """Whether it asks the response for anything but its status and its content."""
+    plain = {
+        id(each.value)
+        for each in ast.walk(test)
+        if isinstance(each, ast.Attribute) and each.attr in ("status_code", "content", "reason_phrase")
+    }
+    return any(isinstance(each, ast.Name) and each.id == name and id(each) not in plain for each in ast.walk(test))
 
 
 def _responses(function: Any, node: Any) -> set[str]:
@@ -220,7 +254,3 @@ def _responses(function: Any, node: Any) -> set[str]:
             if name == "get_response":
                 names |= {target.id for target in each.targets if isinstance(target, ast.Name)}
     return names
-
-
-def _mentions(expression: ast.expr, name: str) -> bool:
-    return any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(expression))

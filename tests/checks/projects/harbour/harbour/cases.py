@@ -69,6 +69,13 @@ CASES = {
     "stream in a generator": ([*DJANGO, "harbour.streams.Upper"], [211], {"/positions/": 0}),
     "stream in a map": ([*DJANGO, "harbour.streams.mapped"], [211], {"/positions/": 500}),
     "content of a stream": ([*DJANGO, "harbour.streams.Length"], [211], {"/positions/": 500}),
+    "stream in a generator inside": ([*DJANGO, "harbour.streams.Counting"], [211], {"/positions/": 0}),
+    "stream joined": ([*DJANGO, "harbour.streams.Joining"], [211], {"/positions/": 500}),
+    "content of all that is well": ([*DJANGO, "harbour.streams.OkLength"], [211], {"/positions/": 500}),
+    "content of JSON": ([*DJANGO, "harbour.streams.HtmlLength"], [], {}),
+    "thread-local of its own": ([*DJANGO, "harbour.state.OwnLocal"], [210], {}),
+    "dict by thread": ([*DJANGO, "harbour.state.ByThread"], [210], {}),
+    "dict by path": ([*DJANGO, "harbour.state.ByName"], [], {}),
     "stream in both kinds": ([*DJANGO, "harbour.streams.GoodUpper"], [], {}),
     "content of what isn't a stream": ([*DJANGO, "harbour.streams.GoodLength"], [], {}),
 }

@@ -1,5 +1,7 @@
 """Middleware that keeps who is asking, for code that has no request."""
 
+import threading
+
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.utils.deprecation import MiddlewareMixin
 
@@ -38,3 +40,25 @@ class PilotInContext(MiddlewareMixin):
     def process_request(self, request):
         harbour_locals.pilot.set("Ada")
         harbour_locals.shared.pilot = "Ada"
+
+
+class OwnLocal(MiddlewareMixin):
+    def __init__(self, get_response):
+        super().__init__(get_response)
+        self.local = threading.local()
+
+    def process_request(self, request):
+        self.local.pilot = "Ada"  # expect: 210
+
+
+pilots = {}
+
+
+class ByThread(MiddlewareMixin):
+    def process_request(self, request):
+        pilots[threading.current_thread().ident] = "Ada"  # expect: 210
+
+
+class ByName(MiddlewareMixin):
+    def process_request(self, request):
+        pilots[request.path] = "Ada"

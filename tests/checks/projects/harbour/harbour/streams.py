@@ -65,3 +65,37 @@ class GoodLength(MiddlewareMixin):
         if not response.streaming:
             response["X-Length"] = len(response.content)
         return response
+
+
+class Counting(MiddlewareMixin):
+    def process_response(self, request, response):
+        if not response.streaming:
+            return response
+
+        def counted():
+            yield from parts
+
+        parts = response.streaming_content
+        response.streaming_content = counted()  # expect: 211
+        return response
+
+
+class Joining(MiddlewareMixin):
+    def process_response(self, request, response):
+        if response.streaming:
+            response["X-Length"] = len(b"".join(response.streaming_content))  # expect: 211
+        return response
+
+
+class OkLength(MiddlewareMixin):
+    def process_response(self, request, response):
+        if response.status_code == 200:
+            response["X-Length"] = len(response.content)  # expect: 211
+        return response
+
+
+class HtmlLength(MiddlewareMixin):
+    def process_response(self, request, response):
+        if response.get("Content-Type", "").startswith("application/json"):
+            response["X-Length"] = len(response.content)
+        return response
