@@ -20,7 +20,7 @@ from django.utils.regex_helper import normalize
 from django_asgi_deploy import importer, project
 from django_asgi_deploy.addresses import Address, TCPAddress, parse_address
 from django_asgi_deploy.asgi import Application
-from django_asgi_deploy.checks import frames
+from django_asgi_deploy.checks import deployment_files, frames
 from django_asgi_deploy.checks.frames import Place
 from django_asgi_deploy.checks.hops import qualified
 from django_asgi_deploy.checks.middleware import Replay
@@ -78,9 +78,12 @@ class Inspected:
         handler = self.ours and self.ours.handler
         return handler if isinstance(handler, PooledHandler) else None
 
-    @property
+    @cached_property
     def workers(self) -> int:
-        return self.settings.workers
+        """Worker processes: as configured, or as a file of the deployment starts them."""
+        configured: int | str = self.settings.workers
+        own = configured if isinstance(configured, int) else processors()
+        return max(own, deployment_files.workers(self.root))
 
     @property
     def threads(self) -> int:
@@ -202,6 +205,11 @@ def _is_here(address: Address) -> bool:
 def is_loopback(host: str) -> bool:
     """Whether only this machine is meant: ``localhost``, ``127.0.0.1``, ``::1``, ``127.0.0.0/8``, ``unix:``."""
     return host.lower().strip("[]").startswith(("localhost", "127.", "::1", "unix"))
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _walk(resolver: URLResolver, above: tuple[URLResolver, ...]) -> Iterator[Route]:

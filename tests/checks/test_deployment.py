@@ -142,6 +142,23 @@ def test_the_address_is_missing_behind_a_unix_socket(site: Site, line: str) -> N
     assert found(site, deployment.check, "mysite.limits", bind=["unix:/run/mysite.sock"]) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "workers"),
+    [
+        ("Procfile", "web: gunicorn mysite.asgi --workers 4 -k uvicorn_worker.UvicornWorker\n", 4),
+        ("Procfile", "web: uvicorn mysite.asgi:application --workers=3\n", 3),
+        ("Dockerfile", 'ENV WEB_CONCURRENCY=6\nCMD ["gunicorn", "-w", "2", "mysite.asgi"]\n', 6),
+        ("gunicorn.conf.py", "workers = 5\nworker_connections = 1000\n", 5),
+        ("gunicorn.conf.py", "workers = multiprocessing.cpu_count()\n", 1),
+        ("Procfile", "web: python manage.py runasgi -w\n", 1),
+    ],
+)
+def test_workers_are_those_that_the_deployment_starts(site: Site, name: str, text: str, workers: int) -> None:
+    write(site, name, text)
+    with inspected(site.folder) as subject:
+        assert subject.workers == workers
+
+
 # ------------------------------------------------------------------ the server
 
 
