@@ -18,7 +18,7 @@ SOURCES = sorted(Path(catalogue.__file__).parent.glob("*.py"))
 
 
 def reported() -> set[int]:
-    """The numbers that the package reports: ``found(number, ...)``, ``_finding(...)``, ``scope.problem(node, number)``."""
+    """The numbers that the package reports: ``found(number)``, ``_finding(number)``, ``scope.problem(...)``."""
     numbers = set()
     for file in SOURCES:
         for node in ast.walk(ast.parse(file.read_text())):
