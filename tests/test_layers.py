@@ -75,6 +75,7 @@ LEVELS = {
     "checks.views": 6.1,
     "checks.classes": 6.2,
     "checks.dispatch": 6.2,
+    "checks.overrides": 6.2,
     "checks.rest_framework": 6.2,
     "checks.called": 6.2,
     "checks.twins": 6,

@@ -157,8 +157,8 @@ def _streams(entry: Entry) -> Iterator[Finding]:
             if not knows & ASYNC_GUARDS and _iterates_synchronously(function, node, each):
                 yield found(
                     211,
-                    f"{entry.path} goes through every stream synchronously: one that is made asynchronously breaks off, "
-                    "or is answered with 500 (TypeError: 'async_generator' object is not iterable).",
+                    f"{entry.path} goes through every stream synchronously: one that is made asynchronously breaks "
+                    "off, or is answered with 500 (TypeError: 'async_generator' object is not iterable).",
                     "if response.is_async: an async def generator with async for, around response.streaming_content.",
                     object=entry.path,
                     place=_line(function, each),

@@ -19,6 +19,7 @@ from django_asgi_deploy.checks import (
     ignores,
     middleware_code,
     modes,
+    overrides,
     rest_framework,
     server,
     settings_databases,
@@ -47,6 +48,7 @@ FAMILIES: tuple[Family, ...] = (
     views.check,
     classes.check,
     dispatch.check,
+    overrides.check,
     rest_framework.check,
     twins.check,
     called.check,
@@ -54,6 +56,8 @@ FAMILIES: tuple[Family, ...] = (
     server.check,
     channels.check,
 )
+# Those that can tell why the URLconf can't be imported.
+WITHOUT_URLS: tuple[Family, ...] = (classes.mixed,)
 # Those of them that Django's own ``check`` runs with every command: quick, without importing asgi.py; and of their
 # findings only the ones that mean that the site can't work at all.
 PLAIN_FAMILIES: tuple[Family, ...] = (entry.check_plainly, modes.check_plainly)
