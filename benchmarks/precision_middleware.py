@@ -117,7 +117,8 @@ def main() -> None:
 
     add_urls()
     families = [
-        each.check for each in (modes, middleware_code, views, classes, dispatch, rest_framework, twins, called)
+        each.check
+        for each in (modes, costs, middleware_code, views, classes, dispatch, overrides, rest_framework, twins, called)
     ]
     inspected = Inspected(conf.load())
     for finding in run(inspected, families).shown:

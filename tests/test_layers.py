@@ -69,6 +69,7 @@ LEVELS = {
     "checks.wrapped": 3,
     "checks.predicted": 5.1,
     "checks.modes": 6,
+    "checks.costs": 6.1,
     "checks.middleware_code": 6.1,
     "checks.answers": 2.1,
     "checks.routes": 6,
