@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from django_asgi_deploy.checks import catalogue
 from django_asgi_deploy.checks.finding import Finding
-from django_asgi_deploy.checks.frames import root
+from django_asgi_deploy.checks.frames import Place, root
 
 COMMENT = re.compile(r"#\s*asgi:\s*ignore\[([^\]]*)\]")
 
@@ -19,18 +19,21 @@ def ignored_in(line: str) -> list[str]:
 
 def is_ignored(finding: Finding) -> bool:
     """Whether the line of the finding, or a comment of its own above that line, names it."""
-    return any(_names(name, finding) for line in _lines(finding) for name in ignored_in(line))
+    return finding.place is not None and finding.number is not None and is_ignored_at(finding.number, finding.place)
 
 
-def _names(name: str, finding: Finding) -> bool:
+def is_ignored_at(number: int, place: Place) -> bool:
+    """Whether a comment at this place names this check."""
+    return any(_names(name, number) for line in _lines(place) for name in ignored_in(line))
+
+
+def _names(name: str, number: int) -> bool:
     check = catalogue.find(name)
-    return check is not None and check.id == finding.id
+    return check is not None and check.number == number
 
 
-def _lines(finding: Finding) -> Iterator[str]:
-    if finding.place is None:
-        return
-    file, line = str(root() / finding.place.file), finding.place.line
+def _lines(place: Place) -> Iterator[str]:
+    file, line = str(root() / place.file), place.line
     yield linecache.getline(file, line)
     above = line - 1
     while (text := linecache.getline(file, above)).lstrip().startswith("#"):

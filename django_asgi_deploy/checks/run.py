@@ -27,6 +27,7 @@ from django_asgi_deploy.checks import (
     settings_http,
     settings_logging,
     settings_services,
+    source,
     twins,
     views,
 )
@@ -57,6 +58,7 @@ FAMILIES: tuple[Family, ...] = (
     deployment.check,
     server.check,
     channels.check,
+    source.check,
 )
 # Those that can tell why the URLconf can't be imported.
 WITHOUT_URLS: tuple[Family, ...] = (classes.mixed,)

@@ -134,7 +134,7 @@ def test_the_documentation_shows_what_is_printed(tmp_path: Path) -> None:
     settings.write_text(settings.read_text() + "\nINSTALLED_APPS += ['django_asgi_deploy']\n")
     (tmp_path / "mysite" / "urls.py").write_text(textwrap.dedent(code).lstrip())
     arguments = command.removeprefix("$ python manage.py checkasgi ").split()
-    _, printed = at_terminal(tmp_path, "--no-color", *arguments, columns=80)
+    _, printed = at_terminal(tmp_path, "--no-color", *arguments, columns=100)
     assert _without_chance(printed) == _without_chance(output)
 
 
