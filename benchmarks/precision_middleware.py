@@ -105,9 +105,11 @@ def main() -> None:
     from django_asgi_deploy.checks import (
         called,
         classes,
+        costs,
         dispatch,
         middleware_code,
         modes,
+        overrides,
         rest_framework,
         twins,
         views,
