@@ -105,9 +105,11 @@ def main() -> None:
     from django_asgi_deploy.checks import (
         called,
         classes,
+        costs,
         dispatch,
         middleware_code,
         modes,
+        overrides,
         rest_framework,
         twins,
         views,
@@ -117,7 +119,8 @@ def main() -> None:
 
     add_urls()
     families = [
-        each.check for each in (modes, middleware_code, views, classes, dispatch, rest_framework, twins, called)
+        each.check
+        for each in (modes, costs, middleware_code, views, classes, dispatch, overrides, rest_framework, twins, called)
     ]
     inspected = Inspected(conf.load())
     for finding in run(inspected, families).shown:

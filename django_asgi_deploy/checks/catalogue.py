@@ -82,7 +82,7 @@ _ALL = (
     Check(305, "async-view-sync-mixin", "error", "A login mixin on an asynchronous view"),
     Check(306, "method-decorator-dispatch", "error", "A decorated dispatch() of an asynchronous view"),
     Check(307, "sync-override", "error", "A synchronous override in an asynchronous view"),
-    Check(308, "async-hook-of-sync-view", "error", "An asynchronous hook in a synchronous view"),
+    Check(308, "async-hook-of-sync-view", "error", "An asynchronous method that is called synchronously"),
     Check(309, "mixed-handlers", "error", "Synchronous and asynchronous handlers in one view"),
     Check(310, "cache-page-on-async", "warning", "cache_page on an asynchronous view"),
     Check(311, "middleware-decorator-on-async", "warning", "Middleware as the decorator of an asynchronous view"),

@@ -13,7 +13,7 @@ from django_asgi_deploy.checks import answers, functions, wrapped
 from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected
-from django_asgi_deploy.checks.routes import ViewClass, is_rest_framework, owner_of, view_classes
+from django_asgi_deploy.checks.routes import ViewClass, is_rest_framework, overridden, owner_of, view_classes
 from django_asgi_deploy.checks.views import atomic_around, atomic_finding, broken_chain, middleware_around
 from django_asgi_deploy.checks.wrapped import Inner
 from django_asgi_deploy.exceptions import is_users
@@ -26,7 +26,7 @@ def check(inspected: Inspected) -> Iterator[Finding]:
     for view in view_classes(inspected):
         if not is_rest_framework(view.cls):
             yield from surviving((_handlers, _answers_to_other_methods, _asynchronous_hooks), view)
-    yield from _mixed(inspected)
+    yield from mixed(inspected)
 
 
 # ------------------------------------------------------------------ handlers
@@ -154,11 +154,8 @@ def _is_hook(cls: Any, function: Any) -> bool:
 
 
 def _overrides_synchronous(cls: Any, owner: Any, name: str) -> bool:
-    for base in cls.__mro__[cls.__mro__.index(owner) + 1 :]:
-        overridden = functions.function_of(vars(base).get(name))
-        if overridden is not None:
-            return not iscoroutinefunction(overridden)
-    return False
+    base = overridden(cls, owner, name)
+    return base is not None and not iscoroutinefunction(base)
 
 
 def _is_awaited_by_project(cls: Any, name: str) -> bool:
@@ -192,7 +189,7 @@ def _is_own(node: ast.AST, name: str) -> bool:
 # ------------------------------------------------------------------ mixed handlers
 
 
-def _mixed(inspected: Inspected) -> Iterator[Finding]:
+def mixed(inspected: Inspected) -> Iterator[Finding]:
     """Of the project's own classes, in the URLconf or not: as_view() fails, which can be the import of the URLconf."""
     for module in inspected.modules:
         for cls in [*vars(module).values()]:
@@ -203,8 +200,8 @@ def _mixed(inspected: Inspected) -> Iterator[Finding]:
             except ImproperlyConfigured:
                 yield found(
                     309,
-                    f"{cls.__module__}.{cls.__qualname__} has {_which(cls, True)}, which are coroutine functions, and "
-                    f"{_which(cls, False)}, which are not: as_view() raises ImproperlyConfigured.",
+                    f"{cls.__module__}.{cls.__qualname__} has asynchronous handlers ({_which(cls, True)}) and "
+                    f"synchronous ones ({_which(cls, False)}): as_view() raises ImproperlyConfigured.",
                     "Make all handlers async def, or none.",
                     object=f"{cls.__module__}.{cls.__qualname__}",
                     place=functions.class_place(cls),

@@ -29,6 +29,7 @@ from django_asgi_deploy.checks.sources import first_place
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ASGIDeployError, is_users
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
+from django_asgi_deploy.handlers.private import iscoroutinefunction
 from django_asgi_deploy.importer import Found
 
 Handler = Literal["pooled", "django", "foreign"]
@@ -164,6 +165,11 @@ class Inspected:
     def routes(self) -> tuple[Route, ...]:
         """Every URL pattern, in the order in which they are tried."""
         return tuple(_walk(get_resolver(), ()))
+
+    @cached_property
+    def has_async_routes(self) -> bool:
+        """Whether Django runs any of the views on the event loop."""
+        return any(iscoroutinefunction(route.callback) for route in self.routes)
 
 
 def load(settings: Settings, *, settings_option: str | None = None) -> Inspected:

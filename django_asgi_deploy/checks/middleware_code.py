@@ -11,7 +11,6 @@ from django_asgi_deploy.checks.frames import Place, relative
 from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.checks.middleware import Entry, is_link
-from django_asgi_deploy.checks.modes import has_async_routes
 from django_asgi_deploy.exceptions import is_users
 
 HOOKS = ("process_request", "process_view", "process_response", "process_template_response", "__call__", "__acall__")
@@ -85,7 +84,7 @@ def _thread_local(entry: Entry, inspected: Inspected) -> Iterator[Finding]:
                 f"{entry.path} keeps something by thread, in {local}: an asynchronous view runs in another "
                 "thread and doesn't see it, and what is written on the event loop is seen by other visitors' requests.",
                 "A contextvars.ContextVar (or asgiref.local.Local) in its place: both follow the request.",
-                level=None if has_async_routes(inspected) else "info",
+                level=None if inspected.has_async_routes else "info",
                 object=entry.path,
                 place=_line(*steps[0]),
                 chain=tuple(str(place) for step in steps[1:] if (place := _line(*step))),

@@ -1,4 +1,4 @@
-"""Middleware that says of itself what it isn't, and what synchronous middleware costs (201 to 209)."""
+"""Middleware that says of itself what it isn't (201 to 206)."""
 
 import ast
 import sys
@@ -17,7 +17,6 @@ from django_asgi_deploy.checks.frames import Place
 from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.checks.middleware import Entry, alone, declared, is_link, plan
-from django_asgi_deploy.checks.predicted import predict, runs
 from django_asgi_deploy.exceptions import is_users
 from django_asgi_deploy.handlers.private import iscoroutinefunction
 
@@ -25,32 +24,11 @@ HOOKS = ("process_request", "process_response")  # that the mixin calls; Django 
 CO_COROUTINE = 0x80
 LEGACY_MARK = "_is_coroutine"
 MARKS_MATTER_FROM = (3, 12)  # before, asyncio's own mark and asgiref's were the same
-FEW_HOPS = 2
-WITHOUT_REPLACEMENT = (
-    "If it is yours, make it one that can be both (sync_and_async_middleware, MiddlewareMixin); if not, look for a "
-    "release that can."
-)
 UNLIKE_DECLARED = (201, 202, 203, 206)
-INSTEAD = {
-    "whitenoise": "servestatic does the same asynchronously: python -m pip install servestatic",
-    "log_request_id": "django-guid does the same asynchronously: python -m pip install django-guid",
-    "request_id": "django-guid does the same asynchronously: python -m pip install django-guid",
-}
 
 
 def check(inspected: Inspected) -> Iterator[Finding]:
-    """Of every entry that is used."""
-    replay = inspected.replay
-    findings = [*_judged(inspected)]
-    yield from findings
-    broken = {finding.object for finding in findings if finding.number in UNLIKE_DECLARED}
-    yield from _synchronous_only(inspected, [entry for entry in replay.used if entry.path not in broken])
-    yield from _sandwich(inspected)
-    yield from _hops(inspected)
-
-
-def _judged(inspected: Inspected) -> Iterator[Finding]:
-    """From the inside out: what one of them is wrong about, the next one out believes."""
+    """Every entry that is used, from the inside out: what one is wrong about, the next one out believes."""
     entries = inspected.replay.used
     is_deceived = inspected.replay.error is not None
     for entry in reversed(entries):
@@ -104,7 +82,7 @@ def _judge(entry: Entry, *, inspected: Inspected, entries: list[Entry]) -> Itera
     if hook is not None:
         yield _async_hook(entry, hook, made)
     elif entry.runs == "sync":
-        if _gives_coroutine(entry, made, call):
+        if gives_coroutine(entry):
             yield _undeclared(entry, place)
         elif entry.can_async and _is_suspicious(entry.factory):
             yield from _in_its_other_form(entry, inspected, entries)
@@ -147,8 +125,10 @@ def _async_hook(entry: Entry, hook: str, made: Any) -> Finding:
     )
 
 
-def _gives_coroutine(entry: Entry, made: Any, call: Any) -> bool:
+def gives_coroutine(entry: Entry) -> bool:
     """Whether it is asynchronous, although Django calls it as synchronous code."""
+    made = entry.made
+    call = made if functions.function_of(made) else wrapped.call_of(made)
     if iscoroutinefunction(made) or iscoroutinefunction(functions.function_of(call)):
         return True
     if entry.can_async:
@@ -193,11 +173,7 @@ def _undeclared(entry: Entry, place: Place | None) -> Finding:
 
 def _works_for_sync_views(entry: Entry, inspected: Inspected) -> bool:
     """With our handler: the synchronous chain has this entry in its other form."""
-    return entry.can_sync and inspected.handler == "pooled" and not has_async_routes(inspected)
-
-
-def has_async_routes(inspected: Inspected) -> bool:
-    return any(iscoroutinefunction(route.callback) for route in inspected.routes)
+    return entry.can_sync and inspected.handler == "pooled" and not inspected.has_async_routes
 
 
 def _unmarked(entry: Entry, place: Place | None, inspected: Inspected, is_outermost: bool) -> Finding:
@@ -334,84 +310,3 @@ def _is_plain_code(function: Any, node: Any) -> bool:
 
 def _is_harmless(called: Any) -> bool:
     return getattr(called, "__module__", None) in ("builtins", "time", "uuid", "contextvars")
-
-
-# ------------------------------------------------------------------ all of them
-
-
-def _softened(inspected: Inspected) -> Level | None:
-    """With our handler, synchronous views don't pay for it; while one develops, nobody waits for it."""
-    return "info" if inspected.handler == "pooled" or inspected.is_development else None
-
-
-def _synchronous_only(inspected: Inspected, entries: list[Entry]) -> Iterator[Finding]:
-    for entry in entries:
-        if entry.can_async:
-            continue
-        drawn = _drawn_along(inspected.replay.used, entry)
-        with_it = f" (and, outside of it, {_plural(drawn)} run in synchronous form because of it)" if drawn else ""
-        package = entry.path.partition(".")[0]
-        yield _finding(
-            207,
-            entry,
-            f"{entry.path} is synchronous only{with_it}: a request of an asynchronous view keeps a thread for as long "
-            "as the view works.",
-            INSTEAD.get(package, WITHOUT_REPLACEMENT),
-            functions.class_place(entry.factory) if isinstance(entry.factory, type) else functions.place(entry.factory),
-            _softened(inspected),
-        )
-
-
-def _drawn_along(chain: list[Entry], entry: Entry) -> int:
-    """How many that can be both run in synchronous form because this one is the next inside of them that can't."""
-    count = 0
-    for outer in reversed(chain[: chain.index(entry)]):
-        if not outer.can_sync or not outer.can_async:
-            break
-        count += 1
-    return count
-
-
-def _plural(count: int) -> str:
-    return f"{count} other{'s' if count > 1 else ''}"
-
-
-def _sandwich(inspected: Inspected) -> Iterator[Finding]:
-    chain = inspected.replay.used
-    parts = runs(chain)
-    if len(parts) < 2:
-        return
-    groups = (" and ".join(entry.name.rpartition(".")[2] for entry in part if not entry.can_async) for part in parts)
-    order = "; ".join(groups)
-    yield found(
-        208,
-        f"MIDDLEWARE changes {len(parts)} times from asynchronous to synchronous and back: each change is a hop to a "
-        f"thread and one back, and the outer thread waits for the inner one. They are: {order}.",
-        "Put the synchronous ones next to each other, innermost (last) if their order allows it.",
-        level=_softened(inspected),
-        object="MIDDLEWARE",
-    )
-
-
-def _hops(inspected: Inspected) -> Iterator[Finding]:
-    chain = inspected.replay.used
-    if inspected.replay.error is not None or not has_async_routes(inspected):
-        return
-    hops = predict(chain, view_is_async=True)
-    mine = hops.pooled if inspected.handler == "pooled" else hops.django
-    if mine <= FEW_HOPS:
-        return
-    hint = "Fewer: what forces threads is in the table of the middleware; synchronous only ones cost the most."
-    if inspected.handler != "pooled":
-        hint = f'With the pooled handler it would be {hops.pooled}: ASGI_DEPLOY = {{"HANDLER": "pooled"}}.'
-        if inspected.handler == "foreign":
-            hint = f"With this package's handler it would be {hops.pooled}: " + (
-                "from django_asgi_deploy.asgi import get_asgi_application"
-            )
-    yield found(
-        209,
-        f"A GET of an asynchronous view changes to a thread {mine} times with the middleware as it is (Django's own "
-        f"handler: {hops.django}, the pooled one: {hops.pooled}).",
-        hint,
-        object="MIDDLEWARE",
-    )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django_asgi_deploy.checks import wrapped
+from django_asgi_deploy.checks import functions, wrapped
 from django_asgi_deploy.checks.inspected import Inspected, Route
 
 MOST_PATHS = 3  # that a message names
@@ -54,6 +54,15 @@ def view_classes(inspected: Inspected) -> Iterator[ViewClass]:
 
 def owner_of(cls: Any, name: str) -> Any:
     return next((each for each in cls.__mro__ if name in vars(each)), None)
+
+
+def overridden(cls: Any, owner: Any, name: str) -> Any:
+    """The function that the owner's method of that name overrides; None without one."""
+    for base in cls.__mro__[cls.__mro__.index(owner) + 1 :]:
+        function = functions.function_of(vars(base).get(name))
+        if function is not None:
+            return function
+    return None
 
 
 def is_rest_framework(cls: Any) -> bool:

@@ -13,12 +13,14 @@ from django_asgi_deploy.checks import (
     called,
     channels,
     classes,
+    costs,
     deployment,
     dispatch,
     entry,
     ignores,
     middleware_code,
     modes,
+    overrides,
     rest_framework,
     server,
     settings_databases,
@@ -44,10 +46,12 @@ FAMILIES: tuple[Family, ...] = (
     settings_logging.check,
     settings_http.check,
     modes.check,
+    costs.check,
     middleware_code.check,
     views.check,
     classes.check,
     dispatch.check,
+    overrides.check,
     rest_framework.check,
     twins.check,
     called.check,
@@ -56,6 +60,8 @@ FAMILIES: tuple[Family, ...] = (
     channels.check,
     source.check,
 )
+# Those that can tell why the URLconf can't be imported.
+WITHOUT_URLS: tuple[Family, ...] = (classes.mixed,)
 # Those of them that Django's own ``check`` runs with every command: quick, without importing asgi.py; and of their
 # findings only the ones that mean that the site can't work at all.
 PLAIN_FAMILIES: tuple[Family, ...] = (entry.check_plainly, modes.check_plainly)

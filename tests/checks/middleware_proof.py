@@ -39,7 +39,7 @@ def main() -> None:
 async def prove(kind: str) -> dict[str, Any]:
     from django_asgi_deploy import conf
     from django_asgi_deploy.asgi import assemble
-    from django_asgi_deploy.checks import inspected, middleware_code, modes, run
+    from django_asgi_deploy.checks import costs, inspected, middleware_code, modes, run
     from django_asgi_deploy.checks.predicted import predict
 
     settings = dataclasses.replace(conf.load(), handler=kind)
@@ -48,7 +48,7 @@ async def prove(kind: str) -> dict[str, Any]:
     except TypeError:
         app = None
     subject = inspected.Inspected(settings, application=app, ours=app)
-    found = run.run(subject, (modes.check, middleware_code.check)).shown
+    found = run.run(subject, (modes.check, costs.check, middleware_code.check)).shown
     outcome: dict[str, Any] = {
         "built": app is not None,
         "findings": [[each.number, each.level, each.place and [each.place.file, each.place.line]] for each in found],

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.real
 
 FAILING = {"/orders/", "/prices/", "/breads/", "/cakes/newest/"}
 SERVING = {"/sync-orders/", "/sync-prices/", "/async-orders/", "/async-prices/", "/cakes/", "/breads/oldest/"}
+SERVING |= {"/for-customers/", "/for-bakers/"}  # the latter is the mistake: nobody should get there
 
 
 @pytest.fixture(autouse=True, scope="module")

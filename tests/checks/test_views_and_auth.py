@@ -2,11 +2,13 @@
 
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
 
 from tests.checks.seeds import checked, found_in, run_in, seeds
+from tests.utils import Site, run_to_end
 
 METHODS = ("GET", "POST", "DELETE", "OPTIONS")
 VISITORS = ("anonymous", "member")
@@ -140,3 +142,40 @@ def test_levels_follow_the_cache() -> None:
         for settings in ("clinic.settings", "clinic.settings_pages")
     }
     assert levels == {"clinic.settings": {"info"}, "clinic.settings_pages": {"error"}}
+
+
+VIEWS = """
+    from django.views import View
+
+    class Orders(View):
+        async def get(self, request): ...
+        def post(self, request): ...
+        async def options(self, request): ...
+
+    class Fine(View):
+        def get(self, request): ...
+"""
+
+
+def check(site: Site, status: int) -> tuple[dict[str, Any], str]:
+    arguments = ("manage.py", "checkasgi", "--format", "json", "--skip-checks")
+    result = run_to_end([sys.executable, *arguments], site.folder)
+    assert result.returncode == status, result.stderr
+    return json.loads(result.stdout), result.stderr
+
+
+def test_mixed_handlers_are_the_reason_why_the_urlconf_is_not_imported(site: Site) -> None:
+    site.write("mysite/views", VIEWS)
+    site.append("mysite/urls", "from mysite import views\nurlpatterns = [path('orders/', views.Orders.as_view())]\n")
+    report, reason = check(site, status=2)
+    (finding,) = report["findings"]
+    assert (finding["id"], finding["file"], finding["line"]) == ("asgi.309", "mysite/views.py", 4)
+    assert "asynchronous handlers (get()) and synchronous ones (post())" in finding["message"]
+    assert "handlers must either be all sync or all async" in reason
+
+
+def test_mixed_handlers_are_found_outside_of_the_urlconf(site: Site) -> None:
+    site.write("mysite/views", VIEWS)
+    site.append("mysite/urls", "import mysite.views\n")
+    report, _ = check(site, status=1)
+    assert [each["id"] for each in report["findings"] if each["level"] == "error"] == ["asgi.309"]

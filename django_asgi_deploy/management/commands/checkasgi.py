@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_asgi_deploy import conf
 from django_asgi_deploy.checks import catalogue, databases, djangos, inspected, pages, probing, report, run, text
 from django_asgi_deploy.checks.catalogue import LEVELS
-from django_asgi_deploy.exceptions import ASGIDeployError
+from django_asgi_deploy.exceptions import ASGIDeployError, ProjectError
 from django_asgi_deploy.server import config
 
 FOUND, COULD_NOT_CHECK = 1, 2
@@ -99,7 +99,10 @@ class Command(BaseCommand):
         os.environ.update(conf.as_environment(given))
         if options["probe"]:
             _require_local_databases(options["yes"])
-        subject = inspected.load(settings, settings_option=options["settings"])
+        try:
+            subject = inspected.load(settings, settings_option=options["settings"])
+        except ProjectError as error:
+            return _without_urls(settings, error)
         found = report.Report(subject, run.run(subject))
         if not options["skip_checks"]:
             found.findings.add(djangos.check())
@@ -127,6 +130,15 @@ class Command(BaseCommand):
         else:
             width = shutil.get_terminal_size().columns if self.stdout.isatty() else UNLIMITED
             self.stdout.write(text.as_text(found, self.style, width))
+
+
+def _without_urls(settings: conf.Settings, error: ProjectError) -> tuple[report.Report, str]:
+    """Where the URLconf can't be imported: what can be found all the same, which may be the reason."""
+    subject = inspected.Inspected(settings, problem=error)
+    findings = run.run(subject, run.WITHOUT_URLS)
+    if not findings.shown:
+        raise error
+    return report.Report(subject, findings), str(error)
 
 
 def _page(name: str) -> str:

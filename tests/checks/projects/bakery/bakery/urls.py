@@ -13,5 +13,7 @@ urlpatterns = [
     path("sync-prices/", views.sync_prices),
     path("async-orders/", views.AsyncOrders.as_view()),
     path("async-prices/", views.async_prices),
+    path("for-bakers/", views.ForBakers.as_view()),
+    path("for-customers/", views.ForCustomers.as_view()),
     path("", include(router.urls)),
 ]

@@ -5,6 +5,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
+from orders.forms import OrderForm
+from orders.serializers import IsBaker, IsCustomer, OrderSerializer
+
 
 class Orders(APIView):
     async def get(self, request):  # expect: 312
@@ -52,3 +55,19 @@ class AsyncOrders(AsyncAPIView):
 @async_api_view(["GET"])
 async def async_prices(request):
     return Response({"roll": 1})
+
+
+class ForBakers(APIView):
+    """Nobody is a baker; but the permission is a coroutine."""
+
+    permission_classes = (IsBaker,)
+
+    def get(self, request):
+        return Response([])
+
+
+class ForCustomers(APIView):
+    permission_classes = (IsCustomer,)
+
+    def get(self, request):
+        return Response(OrderSerializer().data | {"form": list(OrderForm().fields)})
