@@ -130,6 +130,7 @@ LEVELS = {
     "checks.loop_code": 3,
     "checks.scope": 4,
     "checks.orm": 4.1,
+    "checks.records": 4.2,
     "checks.known": 4.2,
     "checks.known_django": 4.3,
     "checks.live": 4.3,
