@@ -23,6 +23,20 @@ def advice(workers: int, threads: int, *, seconds: float = 1.0) -> list[str]:
     return [_line(alias, wanted, workers, threads, _ask_with_deadline(alias, seconds)) for alias in _servers()]
 
 
+def beyond_what_is_allowed(workers: int, threads: int, *, seconds: float = 1.0) -> Iterator[tuple[str, int, int]]:
+    """Alias, connections that may be opened, and connections that the server allows, where these are fewer.
+
+    A pool in the settings may open as many as it is large, however many threads there are.
+    """
+    for alias in _servers():
+        pool = connections[alias].settings_dict.get("OPTIONS", {}).get("pool")
+        size = pool.get("max_size") if isinstance(pool, dict) else None
+        wanted = workers * (size or threads)
+        allowed = _ask_with_deadline(alias, seconds)
+        if allowed is not None and wanted > allowed:
+            yield alias, wanted, allowed
+
+
 def _servers() -> Iterator[str]:
     for alias in connections:
         if connections[alias].vendor in QUERIES:

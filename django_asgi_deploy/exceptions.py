@@ -73,7 +73,7 @@ _FOREIGN = (
 
 def is_users(filename: str) -> bool:
     """Whether the user wrote this file: not Python's, not installed, not ours."""
-    return not filename.startswith(_FOREIGN)
+    return not filename.startswith(_FOREIGN) and "site-packages" not in filename
 
 
 def _frames_of_the_user(tb: TracebackType | None) -> list[traceback.FrameSummary]:

@@ -15,7 +15,7 @@ from django_asgi_deploy import collected, importer
 from django_asgi_deploy.applications import import_application
 from django_asgi_deploy.asgi import Application, assemble, in_front_of
 from django_asgi_deploy.conf import Settings
-from django_asgi_deploy.exceptions import ConfigurationError, ProjectError
+from django_asgi_deploy.exceptions import ASGIDeployError, ConfigurationError, ProjectError
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
 from django_asgi_deploy.importer import Found
 from django_asgi_deploy.types import ASGIApp
@@ -82,20 +82,24 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
     Raises ProjectError, ApplicationError or ConfigurationError.
     """
     _require_allowed_hosts()
-    _resolve_urlconf()
+    resolve_urlconf()
     if check:
         _run(check)
     settings_module = importer.find_settings_module(option=settings_option)
-    found = find_application(settings, settings_module)
+    return load_application(settings, settings_module, find_application(settings, settings_module))
+
+
+def load_application(settings: Settings, settings_module: Found, found: Found | None) -> Project:
+    """Import what was found, or make an application. Raises ProjectError, ApplicationError or ConfigurationError."""
     if found is None:
-        made = assemble(settings)
+        made = _assembled(settings)
         found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
-        notes = (*settings.notes, *_static_files(settings))
-        return Project(made, made, found, settings_module, notes, _warmup(settings))
+        told = (*settings.notes, *_static_files(settings))
+        return Project(made, made, found, settings_module, told, _warmup(settings))
     app = import_application(found.name, found.origin, if_wsgi=INSTEAD_OF_WSGI)
-    notes = [*settings.notes, *_other_default(found, settings_module), *_static_files(settings)]
+    notes: list[str] = [*settings.notes, *_other_default(found, settings_module), *_static_files(settings)]
     if type(app) is cast(object, ASGIHandler):
-        app = assemble(settings, cast(ASGIHandler, app))
+        app = _assembled(settings, cast(ASGIHandler, app))
         if settings.handler == "pooled":
             found = replace(
                 found, origin=f"{found.origin}; Django's own, our handler in its place: --handler django keeps it"
@@ -118,6 +122,15 @@ def find_application(settings: Settings, settings_module: Found) -> Found | None
     )
 
 
+def _assembled(settings: Settings, djangos: ASGIHandler | None = None) -> Application:
+    try:
+        return assemble(settings, djangos)
+    except ASGIDeployError:
+        raise
+    except Exception as error:  # of a middleware, or because of what one says of itself
+        raise ProjectError.from_exception("The request handler can't be made from MIDDLEWARE:", error) from error
+
+
 def _require_allowed_hosts() -> None:
     if not django_settings.DEBUG and not django_settings.ALLOWED_HOSTS:
         raise ConfigurationError(
@@ -128,8 +141,8 @@ def _require_allowed_hosts() -> None:
         )
 
 
-def _resolve_urlconf() -> None:
-    """Import every module of the URLconf now; Django would do it at the first request."""
+def resolve_urlconf() -> None:
+    """Import every module of the URLconf now; Django would do it at the first request. Raises ProjectError."""
     try:
         _walk(get_resolver())
     except Exception as error:

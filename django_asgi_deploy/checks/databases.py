@@ -1,12 +1,32 @@
-"""Which databases aren't on this machine: a probe calls views, and these may write."""
+"""The project's databases: which backend each has, and which aren't on this machine, where a probe could write."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
 
+from django.conf import settings as django_settings
 from django.db import connections
 
 HERE = ("localhost", "127.", "::1", "/", "@")  # "/" and "@": a unix socket
 ENVIRONMENT = {"postgresql": ("PGHOST", "PGHOSTADDR")}  # what the client library falls back to
+NAMES = {"postg": "postgresql", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite", "oracle": "oracle"}
+
+
+def configured() -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Alias, vendor and settings of each database that has a backend; no connection is made."""
+    for alias, config in (django_settings.DATABASES or {}).items():
+        engine = config.get("ENGINE") or ""
+        if engine not in ("", "django.db.backends.dummy"):
+            yield alias, vendor_of(engine), config
+
+
+def vendor_of(engine: str) -> str:
+    """ "postgresql", "mysql", ...; by the backend's class where that can be imported, else by its name."""
+    try:
+        return str(import_module(f"{engine}.base").DatabaseWrapper.vendor)
+    except Exception:  # the driver isn't installed: Django will say so
+        return next((vendor for part, vendor in NAMES.items() if part in engine.lower()), "unknown")
 
 
 def elsewhere() -> list[str]:

@@ -1,13 +1,21 @@
 """What is wrong with an answer: an exception, a status of 500 and above, no answer in time."""
 
 import traceback
+import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from django_asgi_deploy.checks.finding import Finding
-from django_asgi_deploy.checks.frames import Place, place_of_error
-from django_asgi_deploy.checks.probe import Answer, Lifespan
+from django_asgi_deploy.checks.finding import Finding, found
+from django_asgi_deploy.checks.frames import Place, place_of_error, relative
+from django_asgi_deploy.checks.probe import Answer, Blocked, Lifespan
+from django_asgi_deploy.exceptions import is_users
+
+NEVER_AWAITED = "was never awaited"
+ITERATORS = "must consume"  # "StreamingHttpResponse must consume synchronous iterators in order to serve them ..."
+WATCHER = "/blockbuster/"  # stands in between, and is no cause
+MASKED = "'async_generator' object is not iterable"
 
 
 class Faults:
@@ -24,27 +32,43 @@ class Faults:
             for finding, objects in self._found.items()
         ]
 
-    def judge(self, answer: Answer) -> bool:
-        """Whether the answer is fine."""
+    def judge(self, answer: Answer, visitor: str = "", *, only_on_the_loop: bool = False) -> bool:
+        """Whether the answer is fine. ``visitor`` is told behind the URL.
+
+        ``only_on_the_loop``: of errors, only queries on the event loop count.
+        """
+        what = f"{answer.method} {answer.url}{visitor}"
         finding = self._of_request(answer)
+        errors = [answer.error, *answer.exceptions]
+        if only_on_the_loop and not any(isinstance(error, SynchronousOnlyOperation) for error in errors):
+            return finding is None
         if finding:
-            self._add(finding, f"{answer.method} {answer.url}")
+            self.add(finding, what)
+        for blocked in () if answer.blocks else answer.blocked:
+            self.add(_blocking(blocked), what)
         return finding is None
+
+    def judge_warnings(self, warned: Iterable[warnings.WarningMessage], what: str, place: Place | None) -> None:
+        """Of what Django and Python warned of meanwhile; ``place`` is the view's."""
+        for warning in warned:
+            if NEVER_AWAITED in str(warning.message):
+                self.add(_never_awaited(warning), what)
+            elif ITERATORS in str(warning.message):
+                self.add(_collected(str(warning.message), place), what)
 
     def judge_leaving(self, answer: Answer) -> None:
         """Of a request whose client leaves while the view runs."""
         finding = self._of_request(answer) if answer.blocks or answer.error else None
         if answer.is_late and not answer.blocks:
-            finding = _finding(
-                "asgi.705",
-                "disconnect",
+            finding = found(
+                705,
                 f"the request goes on {self.within}: whoever reloads the page leaves one more view running",
                 "Look for middleware that catches asyncio.CancelledError, or shields what it awaits"
                 f"{_at(answer.place)}.",
-                answer.place,
+                place=answer.place,
             )
         if finding:
-            self._add(finding, "a client that leaves")
+            self.add(finding, "a client that leaves")
 
     def judge_lifespan(self, lifespan: Lifespan, step: str) -> None:
         """Of the step just made."""
@@ -53,62 +77,94 @@ class Faults:
         then = "the server doesn't start" if step == "startup" else "the server's end is not clean"
         what = f"no answer {self.within}" if lifespan.outcome == "no answer" else f"failed, saying {lifespan.message!r}"
         hint = f"Look at what the application does on lifespan.{step}{_at(lifespan.place)}."
-        self._add(_finding("asgi.013", "lifespan", f"{what}: {then}", hint, lifespan.place), f"lifespan {step}")
+        self.add(found(13, f"{what}: {then}", hint, place=lifespan.place), f"lifespan {step}")
 
-    def _add(self, finding: Finding, what: str) -> None:
+    def add(self, finding: Finding, what: str) -> None:
+        """``what`` it was found on: findings that are alike share one."""
         objects = self._found.setdefault(finding, [])
         if what not in objects:
             objects.append(what)
 
     def _of_request(self, answer: Answer) -> Finding | None:
         if answer.blocks:
-            return _finding(
-                "asgi.702",
-                "blocking",
+            return found(
+                702,
                 f"the event loop is held, and not given back {self.within}: nothing else is served meanwhile",
                 f"Await it, or wrap it in sync_to_async(), or make the view synchronous{_at(answer.place)}.",
-                answer.place,
+                place=answer.place,
             )
         if answer.is_late:
             what = "the stream goes on after its client has left" if answer.is_cut else "no answer"
-            return _finding(
-                "asgi.708",
-                "no-answer",
+            return found(
+                708,
                 f"{what} {self.within}",
                 f"Give what it waits for a deadline{_at(answer.place)}; or raise --timeout if it may take so long.",
-                answer.place,
+                place=answer.place,
             )
         if answer.error:
             return _raised(f"the application raises {_one_line(answer.error)}", answer.error)
         if not answer.ended_well:
-            return _finding(
-                "asgi.701", "error", "the application ends without a whole response", "Look at what wraps Django."
-            )
+            return found(701, "the application ends without a whole response", "Look at what wraps Django.")
         if answer.status is not None and answer.status >= 500:
             if answer.exceptions:
                 error = answer.exceptions[-1]
                 return _raised(f"status {answer.status}, {_one_line(error)}", error)
-            return _finding(
-                "asgi.701", "error", f"status {answer.status}", "No exception was raised: the view answers so itself."
-            )
+            return found(701, f"status {answer.status}", "No exception was raised: the view answers so itself.")
         return None
+
+
+def _blocking(blocked: Blocked) -> Finding:
+    waits = blocked.function.startswith(("time.", "socket.", "ssl.", "builtins."))
+    return found(
+        702,
+        f"{blocked.function} holds the event loop: all other visitors wait until it is done.",
+        "Call it in asyncio.to_thread(), or with sync_to_async() if it queries the database; or take an asynchronous "
+        "library.",
+        level="error" if waits else "warning",
+        place=blocked.place,
+    )
+
+
+def _never_awaited(warning: warnings.WarningMessage) -> Finding:
+    origin = getattr(warning.source, "cr_origin", None) or ()
+    at = next(((file, line, name) for file, line, name in origin if is_users(file)), None)
+    return found(
+        703,
+        f"{str(warning.message).partition(chr(10))[0]}: what it should do is not done.",
+        "Write await in front of the call.",
+        place=Place(relative(at[0]), at[1], at[2]) if at else None,
+    )
+
+
+def _collected(message: str, place: Place | None) -> Finding:
+    return found(
+        703,
+        f"{message.split('. ')[0]}: the stream is collected in memory before its first byte is sent.",
+        "Give StreamingHttpResponse an asynchronous generator.",
+        place=place,
+    )
 
 
 def _raised(message: str, error: BaseException) -> Finding:
     place = place_of_error(error)
+    if isinstance(error, TypeError) and MASKED in str(error):
+        return found(
+            422,
+            f"{message}. That hides another: a TypeError was raised inside the asynchronous stream.",
+            f"Look for a wrong call in what the stream does{_at(place)}; iterate over it in a test to see the error "
+            "itself.",
+            level="error",
+            place=place,
+        )
     hint = f"Look at {place}." if place else f"It is raised in an installed package{_innermost(error)}."
     if isinstance(error, SynchronousOnlyOperation):
         hint = f"Use the a-method (aget(), asave(), ...), or sync_to_async(){_at(place)}."
-    return _finding("asgi.701", "error", message, hint, place)
+    return found(701, message, hint, place=place)
 
 
 def _innermost(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if WATCHER not in frame.filename]
     return f": {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-
-
-def _finding(number: str, slug: str, message: str, hint: str, place: Place | None = None) -> Finding:
-    return Finding(number, slug, "error", message, hint, place=place)
 
 
 def _at(place: Place | None) -> str:

@@ -1,10 +1,12 @@
 """Where in the user's own code something happens."""
 
 import asyncio
+import inspect
 import os
 import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -14,12 +16,60 @@ from django_asgi_deploy.exceptions import is_users
 class Place(NamedTuple):
     """A line of the user's."""
 
-    file: str  # relative to the current folder, if it is below it
+    file: str  # relative to the project's root, if it is below it
     line: int
-    function: str
+    function: str = ""  # empty: none, or not known
+    column: int | None = None  # of the source line, from 0; None: where the code of the line begins
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}, in {self.function}"
+        return f"{self.file}:{self.line}, in {self.function}" if self.function else f"{self.file}:{self.line}"
+
+
+_root: Path | None = None
+
+
+def root() -> Path:
+    """The project's root: the folder with its manage.py, else the one that its settings are imported from."""
+    return use_root(_root or _find_root())
+
+
+def use_root(folder: Path) -> Path:
+    """From now on, it is this one."""
+    global _root
+    _root = folder
+    return folder
+
+
+def _find_root() -> Path:
+    module = sys.modules.get(os.environ.get("DJANGO_SETTINGS_MODULE", ""))
+    file = getattr(module, "__file__", None)
+    if module is None or not file:
+        return Path.cwd()
+    depth = module.__name__.count(".") + (Path(file).name == "__init__.py")
+    folder = Path(file).resolve().parents[depth]
+    return next((each for each in (folder, *folder.parents[:2]) if (each / "manage.py").is_file()), folder)
+
+
+def relative(file: str | Path) -> str:
+    """A file's path from the project's root; as it is, if it lies elsewhere."""
+    path = Path(file)
+    try:
+        return path.resolve().relative_to(root()).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def place_in(function: Any) -> Place | None:
+    """Where a function, a class or a module begins, if that is the user's; None if it has no source."""
+    function = inspect.unwrap(function) if callable(function) else function
+    try:
+        file = inspect.getsourcefile(function)
+        line = 1 if inspect.ismodule(function) else inspect.getsourcelines(function)[1]
+    except (TypeError, OSError):
+        return None
+    if not file or not is_users(file):
+        return None
+    return Place(relative(file), line, getattr(function, "__qualname__", ""))
 
 
 def place_of(frames: Iterable[FrameType]) -> Place | None:
@@ -73,9 +123,7 @@ def outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _place(frame: FrameType, line: int | None) -> Place:
-    file = frame.f_code.co_filename
-    below = os.path.relpath(file)
-    return Place(file if below.startswith("..") else below, line or 0, frame.f_code.co_name)
+    return Place(relative(frame.f_code.co_filename), line or 0, frame.f_code.co_name)
 
 
 def _attribute(thing: Any, *names: str) -> Any:

@@ -25,6 +25,7 @@ T = TypeVar("T")
 GRACE_SECONDS = 1.0  # for what was cancelled
 STREAM_SECONDS = 1.0  # how long a stream is listened to
 STREAM_PARTS = 16  # how many parts of it are taken
+ORIGIN_FRAMES = 12  # of a coroutine that nobody awaits
 ASGI = {"version": "3.0", "spec_version": "2.4"}
 
 
@@ -41,8 +42,12 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="checkasgi", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="checkasgi", daemon=True)
         self.thread.start()
+
+    def _run(self) -> None:
+        sys.set_coroutine_origin_tracking_depth(ORIGIN_FRAMES)  # of this thread; it ends with it
+        self.loop.run_forever()
 
     def run(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
         """The coroutine's result. Raises LoopBlocked if it isn't there after ``seconds``, which it must keep itself."""
@@ -84,14 +89,26 @@ class Visitor:
     host: str
     scheme: str
 
-    def scope(self, method: str, url: str, state: dict[str, Any] | None, size: int) -> Scope:
-        """An HTTP scope."""
+    def scope(
+        self,
+        method: str,
+        url: str,
+        state: dict[str, Any] | None,
+        *,
+        size: int = 0,
+        cookie: str | None = None,
+        root_path: str = "",
+    ) -> Scope:
+        """An HTTP scope. ``size``: of the body, in bytes."""
         path, _, query = url.partition("?")
+        path = root_path + path
         headers = [
             (b"host", self.host.encode("idna" if not self.host.isascii() else "ascii")),
             (b"user-agent", b"django-asgi-deploy checkasgi"),
             (b"accept", b"*/*"),
         ]
+        if cookie:
+            headers.append((b"cookie", cookie.encode()))
         if size:
             headers.append((b"content-type", b"application/x-www-form-urlencoded"))
             headers.append((b"content-length", b"%d" % size))
@@ -104,12 +121,20 @@ class Visitor:
             "path": unquote(path),
             "raw_path": path.encode(),
             "query_string": query.encode(),
-            "root_path": "",
+            "root_path": root_path,
             "headers": headers,
             "client": ("127.0.0.1", 50000),
             "server": (self.host, 443 if self.scheme == "https" else 80),
         }
         return scope if state is None else {**scope, "state": state.copy()}
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """A call that held the event loop."""
+
+    function: str  # "time.sleep"
+    place: Place  # the user's line that leads to it
 
 
 @dataclass
@@ -130,6 +155,9 @@ class Answer:
     is_left_behind: bool = False  # nothing could end it
     blocks: bool = False  # it held the event loop itself
     place: Place | None = None  # where it waited
+    is_stream: bool = False  # it came in parts
+    first_part_seconds: float | None = None
+    blocked: dict[Blocked, None] = field(default_factory=dict)  # a set in the order of calls
 
     @property
     def ended_well(self) -> bool:
@@ -140,16 +168,30 @@ class Answer:
 _current: contextvars.ContextVar["Exchange"] = contextvars.ContextVar("checkasgi.exchange")
 
 
+def current_exchange() -> "Exchange | None":
+    """The request that the running code belongs to."""
+    return _current.get(None)
+
+
 class Exchange:
     """One request to an application."""
 
-    def __init__(self, app: ASGIApp, scope: Scope, body: Iterable[bytes] = (), leave: asyncio.Event | None = None):
+    def __init__(
+        self,
+        app: ASGIApp,
+        scope: Scope,
+        body: Iterable[bytes] = (),
+        leave: asyncio.Event | None = None,
+        leave_after_seconds: float | None = None,
+    ):
         self.app = app
         self.scope = scope
         self.parts = [*body] or [b""]
         self.gone = leave or asyncio.Event()  # the client
         self.answer = Answer(scope["method"], scope["path"])
+        self.leave_after_seconds = leave_after_seconds
         self.received = 0
+        self.started = 0.0
         self.stream_parts = 0
 
     async def run(
@@ -161,8 +203,10 @@ class Exchange:
         """
         context.run(_current.set, self)
         answer, loop = self.answer, asyncio.get_running_loop()
-        started = loop.time()
+        self.started = started = loop.time()
         task = loop.create_task(self._call(), context=context)
+        if self.leave_after_seconds is not None:
+            loop.call_later(self.leave_after_seconds, self.gone.set)
         await asyncio.wait({task}, timeout=deadline_seconds)
         answer.seconds = loop.time() - started
         if not task.done():
@@ -204,6 +248,9 @@ class Exchange:
     def _take(self, message: Message) -> None:
         answer = self.answer
         answer.size += len(message.get("body", b""))
+        if answer.first_part_seconds is None:
+            answer.first_part_seconds = asyncio.get_running_loop().time() - self.started
+        answer.is_stream |= message.get("more_body", False)
         if not message.get("more_body", False):
             answer.is_complete = True
             self.gone.set()

@@ -1,56 +1,39 @@
-"""The outcome of all checks, and its form as JSON."""
+"""The outcome of all checks, and its form as JSON and as annotations for GitHub."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from django_asgi_deploy.checks.finding import LEVELS, Finding
-from django_asgi_deploy.checks.hops import Hop, concerns
+from django_asgi_deploy.checks.catalogue import LEVELS
+from django_asgi_deploy.checks.finding import Finding
+from django_asgi_deploy.checks.hops import Hop
+from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.checks.middleware import Entry
-from django_asgi_deploy.checks.probe import Answer
-from django_asgi_deploy.project import Project
+from django_asgi_deploy.checks.predicted import own_hops, predict
+from django_asgi_deploy.checks.probed import HANDLERS, Probed, Request, hops_of
+from django_asgi_deploy.checks.run import Findings
 
 VERSION = 1
-HANDLERS = ("django", "pooled")
-
-
-@dataclass
-class Request:
-    """A request that was made."""
-
-    purpose: str  # "url", "missing" or "leave"
-    answer: Answer
-    outcome: str  # in words
-    view: str | None = None
-    view_is_async: bool | None = None
-    hops: dict[str, list[Hop] | None] = field(default_factory=dict)  # by handler; None: not measured
-    notes: list[str] = field(default_factory=list)
+IN_WORDS = {
+    "pooled": "pooled",
+    "django": "Django's own, a new thread for each request",
+    "foreign": "the application's own",
+}
 
 
 @dataclass
 class Report:
     """Everything that is known at the end."""
 
-    project: Project
-    host: str  # with its scheme
-    findings: list[Finding] = field(default_factory=list)
-    lifespan: str = ""
-    middleware: list[Entry] = field(default_factory=list)
-    requests: list[Request] = field(default_factory=list)
+    inspected: Inspected
+    findings: Findings = field(default_factory=Findings)
     notes: list[str] = field(default_factory=list)
-    left_behind: bool = False  # something that hangs would keep the process from ending
-
-    def count(self, level: str) -> int:
-        return sum(finding.level == level for finding in self.findings)
+    probed: Probed | None = None
 
     @property
-    def sorted_findings(self) -> list[Finding]:
-        return sorted(self.findings, key=lambda finding: LEVELS.index(finding.level))
-
-
-def count_hops(hops: list[Hop] | None) -> int | None:
-    """The hops into a thread; each way back belongs to one."""
-    return None if hops is None else sum(hop.to == "thread" for hop in hops)
+    def middleware(self) -> list[Entry]:
+        return self.inspected.replay.entries
 
 
 # ------------------------------------------------------------------ JSON
@@ -58,45 +41,58 @@ def count_hops(hops: list[Hop] | None) -> int | None:
 
 def as_json(report: Report) -> str:
     """The structure that docs/checkasgi.rst documents."""
-    return json.dumps(
-        {
-            "version": VERSION,
-            "project": _project(report),
-            "findings": [_finding(each) for each in report.sorted_findings],
-            "middleware": [_entry(each, report) for each in report.middleware],
-            "requests": [_request(each) for each in report.requests],
-            "notes": [*report.project.notes, *report.notes],
-            "summary": {f"{level}s" if level != "info" else level: report.count(level) for level in LEVELS}
-            | {"requests": len(report.requests)},
-        },
-        indent=2,
-    )
+    structure = {
+        "version": VERSION,
+        "project": _project(report),
+        "findings": [finding_as_json(each) for each in report.findings.shown],
+        "summary": _summary(report),
+    }
+    if report.probed:
+        structure["probe"] = _probe(report.probed)
+    return json.dumps(structure, indent=2)
 
 
 def _project(report: Report) -> dict[str, Any]:
-    project = report.project
+    inspected = report.inspected
+    pooled = inspected.pooled
     return {
-        "application": {"name": project.found.name, "origin": project.found.origin},
-        "settings": {"name": project.settings_module.name, "origin": project.settings_module.origin},
-        "handler": project.handler_in_words()[0],
-        "takes_djangos_path": project.pooled.fallback_reasons if project.pooled else [],
-        "lifespan": report.lifespan,
-        "host": report.host,
+        "root": str(inspected.root),
+        "application": _origin(inspected.found),
+        "settings": _origin(inspected.settings_module),
+        "handler": inspected.handler,
+        "workers": inspected.workers,
+        "threads": inspected.threads,
+        "takes_djangos_path": pooled.fallback_reasons if pooled else [],
+        "middleware": [_entry(each, report) for each in report.middleware],
+        "predicted_hops": {
+            kind: asdict(predict(report.middleware, view_is_async=kind == "async_view"))
+            for kind in ("async_view", "sync_view")
+        },
+        "notes": [*inspected.notes, *report.notes],
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _origin(found: Any) -> dict[str, str] | None:
+    return found and {"name": found.name, "origin": found.origin}
+
+
+def finding_as_json(finding: Finding) -> dict[str, Any]:
     return {
         "id": finding.id,
         "slug": finding.slug,
         "level": finding.level,
         "message": finding.message,
         "hint": finding.hint,
-        "object": finding.object,
         "file": finding.place and finding.place.file,
         "line": finding.place and finding.place.line,
-        "detail": finding.detail,
+        "object": finding.object,
+        "chain": list(finding.chain),
     }
+
+
+def _summary(report: Report) -> dict[str, int]:
+    counts = {f"{level}s" if level != "info" else level: report.findings.count(level) for level in LEVELS}
+    return {**counts, "silenced": report.findings.silenced}
 
 
 def _entry(entry: Entry, report: Report) -> dict[str, Any]:
@@ -106,20 +102,21 @@ def _entry(entry: Entry, report: Report) -> dict[str, Any]:
         "classic": entry.is_classic,
         "used": entry.is_used,
         "runs": entry.runs,
-        "hops": hops_of(entry, report),
+        "own_hops": own_hops(entry),
+        "measured_hops": hops_of(entry, report.probed.requests) if report.probed else dict.fromkeys(HANDLERS),
     }
 
 
-def hops_of(entry: Entry, report: Report) -> dict[str, int | None]:
-    """By handler, in how many hops of the first measured request a middleware has a part."""
-    measured = next((each.hops for each in report.requests if each.hops), {})
+def _probe(probed: Probed) -> dict[str, Any]:
     return {
-        handler: None if (hops := measured.get(handler)) is None else sum(concerns(hop, entry.name) for hop in hops)
-        for handler in HANDLERS
+        "host": probed.host,
+        "lifespan": probed.lifespan,
+        "requests": [request_as_json(each) for each in probed.requests],
+        "notes": probed.notes,
     }
 
 
-def _request(request: Request) -> dict[str, Any]:
+def request_as_json(request: Request) -> dict[str, Any]:
     answer = request.answer
     return {
         "url": answer.url,
@@ -146,3 +143,27 @@ def _hop(hop: Hop) -> dict[str, Any]:
         "file": hop.place and hop.place.file,
         "line": hop.place and hop.place.line,
     }
+
+
+# ------------------------------------------------------------------ GitHub
+
+
+def as_github(report: Report) -> str:
+    """Workflow commands, one line each: GitHub shows them at the lines of a pull request."""
+    return "\n".join(_annotations(report))
+
+
+def _annotations(report: Report) -> Iterator[str]:
+    names = {"error": "error", "warning": "warning", "info": "notice"}
+    for finding in report.findings.shown:
+        properties = {"title": f"{finding.id} {finding.slug}".strip()}
+        if finding.place:
+            properties |= {"file": finding.place.file, "line": str(finding.place.line)}
+        given = ",".join(f"{name}={_escaped(value, ',:')}" for name, value in properties.items())
+        yield f"::{names[finding.level]} {given}::{_escaped(f'{finding.message} {finding.hint}')}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    for character in f"%\r\n{more}":
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text

@@ -1,251 +1,176 @@
 """The report for a reader: what is wrong first, then how things are."""
 
-import textwrap
+import itertools
+import linecache
 from collections.abc import Callable, Iterable, Iterator
 
 from django.core.management.color import Style
 
+from django_asgi_deploy.checks import pages
+from django_asgi_deploy.checks.catalogue import CHECKS, LEVELS
 from django_asgi_deploy.checks.finding import Finding
-from django_asgi_deploy.checks.hops import Hop
+from django_asgi_deploy.checks.frames import Place, root
 from django_asgi_deploy.checks.middleware import Entry
-from django_asgi_deploy.checks.report import HANDLERS, Report, Request, count_hops, hops_of
+from django_asgi_deploy.checks.predicted import predict
+from django_asgi_deploy.checks.probe_text import COLUMNS, hops_in_words, measured, number, requests_and_hops
+from django_asgi_deploy.checks.probed import HANDLERS, hops_of
+from django_asgi_deploy.checks.report import IN_WORDS, Report
+from django_asgi_deploy.checks.tables import Row, plural, section, table, wrapped
 
-Row = tuple[str, ...]
-
-COLUMNS = {"django": "Django's", "pooled": "pooled"}
-PURPOSES = {"missing": "no such page", "leave": "client leaves"}
-STREAM = {"iter": "the stream begins", "next": "a part of the stream", "list": "the stream, collected whole"}
-DASH = "-"
+MARGIN = "  "
 
 
 def as_text(report: Report, style: Style, width: int) -> str:
     """The whole report; no line is longer than ``width`` without need."""
-    measured = [request for request in report.requests if request.hops]
+    heading = style.MIGRATE_HEADING
+    middleware_title, middleware = _middleware(report, width)
     parts = [
-        _findings(report, style, width),
-        _section("Project", _project(report, width), style),
-        _section(f"Requests, as {report.host}", _requests(report, width), style),
-        _section(*_middleware(report, width), style),
-        *(_section(_title(request), _hops(request, report.middleware, width), style) for request in measured),
-        _summary(report, measured, style, width),
+        *_findings(report.findings.shown, style, width),
+        section(heading("Project"), _project(report, width)),
+        section(heading(middleware_title), middleware),
+        *(section(heading(title), lines) for title, lines in _probed(report, width)),
+        _summary(report, style, width),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def _section(title: str, lines: Iterable[str], style: Style) -> str:
-    lines = [f"  {line}".rstrip() for text in lines for line in text.splitlines()]
-    return "\n".join([style.MIGRATE_HEADING(title), *lines]) if lines else ""
 
 
 # ------------------------------------------------------------------ findings
 
 
-def _findings(report: Report, style: Style, width: int) -> str:
-    return "\n\n".join(_finding(each, style, width) for each in report.sorted_findings)
+def _findings(findings: list[Finding], style: Style, width: int) -> Iterator[str]:
+    """One block for each cause."""
+    for _, group in itertools.groupby(findings, key=lambda finding: (finding.level, finding.number)):
+        yield _block([*group], style, width)
 
 
-def _finding(finding: Finding, style: Style, width: int) -> str:
-    paint: Callable[[str], str] = {"error": style.ERROR, "warning": style.WARNING}.get(finding.level, style.NOTICE)
-    label = f"{finding.level:<7}"
-    margin = " " * 9
-    message = _wrapped(f"{finding.message} [{finding.id} {finding.slug}]", width, margin)
-    lines = [paint(label) + message[len(label) :]]
-    lines.append(_wrapped(finding.hint, width, margin))
-    lines += [f"{margin}  {line}".rstrip() for line in (finding.detail or "").splitlines()]
+def _block(findings: list[Finding], style: Style, width: int) -> str:
+    first = findings[0]
+    paint: Callable[[str], str] = {"error": style.ERROR, "warning": style.WARNING}.get(first.level, style.NOTICE)
+    times = f", {len(findings)} times" if len(findings) > 1 else ""
+    lines = [paint(f"{first.level}: {_name(first)}{times}")]
+    if first.number is None and first.level == "info":
+        return wrapped(f"{lines[0]}: {', '.join(each.id for each in findings)}", width, MARGIN, "")
+    if first.number is None:
+        return "\n".join([*lines, *(wrapped(f"{each.id}: {each.message}", width, MARGIN) for each in findings)])
+    for hint, alike in itertools.groupby(findings, key=lambda finding: finding.hint):
+        for finding in alike:
+            lines += _finding(finding, style, width)
+        lines.append(wrapped(hint, width, MARGIN + "  ", MARGIN + "> "))
     return "\n".join(lines)
 
 
-def _wrapped(text: str, width: int, margin: str, first: str | None = None) -> str:
-    return textwrap.fill(
-        text,
-        width,
-        initial_indent=margin if first is None else first,
-        subsequent_indent=margin,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def _name(finding: Finding) -> str:
+    if finding.number is None:
+        return "Django's own checks"
+    return f"{CHECKS[finding.number].title} ({finding.id} {finding.slug})"
+
+
+def _finding(finding: Finding, style: Style, width: int) -> Iterator[str]:
+    where = f"{finding.place}: " if finding.place else f"{finding.object}: " if finding.object else ""
+    text = finding.message
+    yield wrapped(text if text.startswith(where.removesuffix(": ")) else f"{where}{text}", width, MARGIN)
+    if finding.place:
+        yield from _source(finding.place, style)
+    for line in finding.chain:
+        yield wrapped(line, width, MARGIN + "      ", MARGIN + "  via ")
+    for line in (finding.detail or "").splitlines():
+        yield f"{MARGIN}    {line}".rstrip()
+
+
+def _source(place: Place, style: Style) -> Iterator[str]:
+    """The line, and a caret below the place in it."""
+    line = linecache.getline(str(root() / place.file), place.line).rstrip()
+    code = line.lstrip()
+    if not code:
+        return
+    begin = len(line) - len(code)
+    column = begin if place.column is None else max(place.column, begin)
+    yield f"{MARGIN}    {code}"
+    yield f"{MARGIN}    {' ' * (column - begin)}{style.NOTICE('^')}"
 
 
 # ------------------------------------------------------------------ how things are
 
 
 def _project(report: Report, width: int) -> Iterator[str]:
-    project = report.project
-    handler, *fallback_reasons = project.handler_in_words()
+    inspected = report.inspected
+    found, settings = inspected.found, inspected.settings_module
     rows = [
-        ("application", f"{project.found.name} ({project.found.origin})"),
-        ("settings", f"{project.settings_module.name} ({project.settings_module.origin})"),
-        ("handler", handler),
-        *(("Django's path", reason) for reason in fallback_reasons),
-        ("lifespan", report.lifespan),
-        *(("note", note) for note in (*project.notes, *report.notes)),
+        ("application", f"{found.name} ({found.origin})" if found else "runasgi makes one: there is no asgi.py"),
+        *([("settings", f"{settings.name} ({settings.origin})")] if settings else []),
+        *(("handler" if not i else "Django's path", line) for i, line in enumerate(_handler(report))),
+        *([("lifespan", report.probed.lifespan)] if report.probed else []),
+        *(("note", note) for note in (*inspected.notes, *report.notes)),
+        *(("note", note) for note in (report.probed.notes if report.probed else ())),
     ]
     for name, text in rows:
-        yield _wrapped(text, width - 2, " " * 15, first=f"{name:<13}  ")
+        yield wrapped(text, width - 2, " " * 15, first=f"{name:<13}  ")
 
 
-def _requests(report: Report, width: int) -> Iterator[str]:
-    rows: list[Row] = []
-    for request in report.requests:
-        answer = request.answer
-        status = str(answer.status or DASH)
-        time = f"{answer.seconds * 1000:.0f} ms"
-        what = PURPOSES.get(request.purpose)
-        rows.append(
-            (answer.method, answer.url, status, time, f"{what}: {request.outcome}" if what else request.outcome)
-        )
-    for line in _table(rows, right=(3,)):
-        yield _shortened(line, width - 2)
-    if any(request.answer.method == "POST" for request in report.requests):
-        yield "POST goes only to a path that no page has: a check must not write."
+def _handler(report: Report) -> list[str]:
+    inspected = report.inspected
+    if inspected.pooled is None:
+        return [IN_WORDS[inspected.handler]]
+    where = ", inside what asgi.py wraps around it" if inspected.is_wrapped else ""
+    return [f"pooled, {inspected.threads} threads{where}", *inspected.pooled.fallback_reasons]
 
 
 def _middleware(report: Report, width: int) -> tuple[str, list[str]]:
     title = "Middleware, outermost first"
     if not report.middleware:
         return title, []
-    head = ("", "can be", "classic", "runs", *COLUMNS.values(), "")
+    head = ("", "can be", "classic", "runs", *(COLUMNS.values() if report.probed else ()), "")
     rows = [head, *(_entry(entry, report) for entry in report.middleware)]
-    lines = _table(rows, right=(4, 5))
+    lines = table(rows, right=(4, 5) if report.probed else ())
     if max(map(len, lines)) > width - 2:
-        lines = _table([row[:-1] for row in rows], right=(4, 5))
-    measured = next((request for request in report.requests if request.hops), None)
-    if measured:
-        title += f"; its hops in {measured.answer.method} {measured.answer.url}"
-    return title, lines
+        lines = table([row[:-1] for row in rows], right=(4, 5) if report.probed else ())
+    if report.probed and (requests := measured(report.probed)):
+        title += f"; its hops in {requests[0].answer.method} {requests[0].answer.url}"
+    return title, [*lines, *(wrapped(line, width - 2, "") for line in _predicted(report))]
+
+
+def _predicted(report: Report) -> Iterator[str]:
+    """What the order of the middleware costs, and what our handler makes of it."""
+    for kind, is_async in (("an asynchronous", True), ("a synchronous", False)):
+        hops = predict(report.middleware, is_async)
+        yield (
+            f"Hops to a thread in a GET of {kind} view, as predicted: {hops.django} with Django's own handler, "
+            f"{hops.pooled} with the pooled one."
+        )
+    others = [entry.name.rpartition(".")[2] for entry in report.middleware if entry.is_used and not entry.is_classic]
+    if report.inspected.pooled and others:
+        yield f"Made a second time for synchronous views, because not all are classic: see {', '.join(others)}."
 
 
 def _entry(entry: Entry, report: Report) -> Row:
     package, _, name = entry.path.rpartition(".")
-    hops = hops_of(entry, report)
+    hops = hops_of(entry, report.probed.requests) if report.probed else {}
     return (
         name,
         entry.mode,
         "yes" if entry.is_classic else "no",
         entry.runs if entry.is_used else "not used",
-        *(_number(hops[handler]) for handler in HANDLERS),
+        *(number(hops[handler]) for handler in HANDLERS if handler in hops),
         package,
     )
 
 
-def _title(request: Request) -> str:
-    kind = {True: "asynchronous", False: "synchronous", None: ""}[request.view_is_async]
-    view = f", {kind} view {request.view}" if request.view else ""
-    return f"Thread hops of {request.answer.method} {request.answer.url}{view}"
+def _probed(report: Report, width: int) -> Iterator[tuple[str, Iterable[str]]]:
+    if report.probed:
+        yield from requests_and_hops(report.probed, width)
 
 
-def _hops(request: Request, entries: list[Entry], width: int) -> Iterator[str]:
-    """One line for each cause, the two handlers beside each other."""
-    labels: dict[str, dict[str, int]] = {}
-    for handler in HANDLERS:
-        for hop in request.hops.get(handler) or ():
-            counts = labels.setdefault(_in_sync_form(hop, entries) or _label(hop, request), {})
-            counts[handler] = counts.get(handler, 0) + 1
-    totals = tuple(_number(count_hops(request.hops.get(handler))) for handler in HANDLERS)
-    rows: list[Row] = [("", *COLUMNS.values())]
-    for label, counts in labels.items():
-        first, *rest = _wrapped(label, width - 24, "  ", first="").splitlines()
-        rows.append((first, *(_number(_count(request, handler, counts)) for handler in HANDLERS)))
-        rows += [(line, "", "") for line in rest]
-    yield from _table([*rows, ("hops to a thread", *totals)], right=(1, 2))
-    yield from request.notes
-
-
-def _in_sync_form(hop: Hop, entries: list[Entry]) -> str | None:
-    """If the hop is into middleware that runs in sync form: which, and whose fault it is."""
-    inside = [entry for entry in entries if entry.name in hop.names]
-    if not inside or hop.to == "loop":
-        return None
-    names = [_short(entry.name) for entry in inside]
-    span = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-    culprits = [_short(entry.name) for entry in inside if entry.mode == "sync only"]
-    return f"{span} in sync form" + (f" because of {', '.join(culprits)}" if culprits != names else "")
-
-
-def _count(request: Request, handler: str, counts: dict[str, int]) -> int | None:
-    return None if request.hops.get(handler) is None else counts.get(handler, 0)
-
-
-def _label(hop: Hop, request: Request) -> str:
-    names = [_short(name) for name in hop.names]
-    if hop.to == "loop":
-        return f"(back to the event loop: {names[0]}{_at(hop)})"
-    if hop.cause == "request":
-        return f"the whole request: middleware, {request.view or 'no view'}, end"
-    if hop.cause == "view":
-        return f"the view {hop.names[0]}"
-    if hop.cause == "signal":
-        return _signal(hop.names[0], hop.names[1:])
-    if hop.cause == "close":
-        return f"{names[0]}, signal request_finished"
-    if hop.cause == "error":
-        return f"an error page ({names[0].rpartition('.')[2]})"
-    if hop.cause == "log":
-        return f"a line in the log ({names[0].rpartition('.')[2]})"
-    if hop.cause == "stream":
-        return STREAM[names[0].rpartition(".")[2]]
-    if hop.cause == "middleware" and len(names) > 1:
-        hooks = list(dict.fromkeys(name.rpartition(".")[2] for name in names))
-        return f"{'/'.join(hooks)} of {', '.join(name.partition('.')[0] for name in names)}"
-    return names[0] + _at(hop)
-
-
-def _signal(name: str, receivers: tuple[str, ...]) -> str:
-    djangos = sum(receiver.startswith("django.") for receiver in receivers)
-    others = [receiver for receiver in receivers if not receiver.startswith("django.")]
-    told = [f"{djangos} of Django's receivers"] if djangos else []
-    return f"signal {name.rpartition('.')[2]}: {', '.join(told + others)}"
-
-
-def _at(hop: Hop) -> str:
-    return f", {hop.place.file}:{hop.place.line}" if hop.place else ""
-
-
-def _short(name: str) -> str:
-    """``SessionMiddleware.process_request``: without the modules, as far as these look like modules."""
-    parts = name.split(".")
-    first = next((i for i, part in enumerate(parts) if part[:1].isupper()), max(0, len(parts) - 2))
-    return ".".join(parts[first:])
-
-
-def _number(count: int | None) -> str:
-    return "?" if count is None else str(count) if count else DASH
-
-
-def _summary(report: Report, measured: list[Request], style: Style, width: int) -> str:
-    errors, warnings = report.count("error"), report.count("warning")
-    requests = len(report.requests)
-    counted = ", ".join([_plural(errors, "error"), _plural(warnings, "warning"), _plural(requests, "request")])
-    hops = ""
-    for request in measured[:1]:
-        django, pooled = (count_hops(request.hops.get(handler)) for handler in HANDLERS)
-        if django is not None and pooled is not None:
-            where = f"{request.answer.method} {request.answer.url}"
-            hops = f"; {where}: {_plural(django, 'hop')} with Django's own handler, {pooled} with the pooled one"
-    paint = style.ERROR if errors else style.WARNING if warnings else style.SUCCESS
-    return paint(_wrapped(f"{counted}{hops}.", width, ""))
-
-
-# ------------------------------------------------------------------ tables
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"
-
-
-def _table(rows: list[Row], right: tuple[int, ...] = ()) -> list[str]:
-    if not rows:
-        return []
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
-
-
-def _shortened(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: max(width, 20) - 3]}..."
+def _summary(report: Report, style: Style, width: int) -> str:
+    counts = {level: report.findings.count(level) for level in LEVELS}
+    told = [plural(counts["error"], "error"), plural(counts["warning"], "warning")]
+    told += [f"{counts['info']} for information"] if counts["info"] else []
+    told += [f"{report.findings.silenced} silenced"] if report.findings.silenced else []
+    text = ", ".join(told)
+    if report.probed:
+        text += f"; {plural(len(report.probed.requests), 'request')}"
+        text += f"; {hops}" if (hops := hops_in_words(report.probed)) else ""
+    explained = next((each.number for each in report.findings.shown if each.number is not None), None)
+    if explained is not None and pages.exists(explained):
+        text += f". More about one: checkasgi --explain {explained}"
+    paint = style.ERROR if counts["error"] else style.WARNING if counts["warning"] else style.SUCCESS
+    return paint(wrapped(f"{text}.", width, ""))

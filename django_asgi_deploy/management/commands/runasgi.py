@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from django_asgi_deploy import conf, project
+from django_asgi_deploy.checks import startup
 from django_asgi_deploy.exceptions import ASGIDeployError
 from django_asgi_deploy.options import Option
 from django_asgi_deploy.server import config, reload, run
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--reload", action="store_true", help="For development: start again whenever a file of the project changes."
         )
-        parser.add_argument("--skip-checks", action="store_true", help="Skip system checks.")
+        parser.add_argument("--skip-checks", action="store_true", help="Skip system checks, and those of checkasgi.")
         parser.add_argument(
             "--print-config",
             nargs="?",
@@ -62,7 +63,7 @@ class Command(BaseCommand):
             loaded = project.load(settings, settings_option=options["settings"], check=check)
             if options["reload"]:
                 self._notice_migrations()
-            return loaded
+            return loaded if options["skip_checks"] else startup.checked(settings, loaded)
 
         colour = False if options["no_color"] else True if options["force_color"] else None
         serve = reload.run if options["reload"] else run.run

@@ -1,20 +1,21 @@
-"""``manage.py checkasgi`` says what would go wrong, and what a request costs, before anybody deploys."""
+"""Driving an application shows what goes wrong with real requests, and what they cost."""
 
 import json
-import os
-import pty
-import re
+import pickle
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.utils import DEADLINE_SECONDS, Site, clean_environment, duration, run_to_end
+from django_asgi_deploy.checks import probing
+from django_asgi_deploy.checks.probe_text import requests_and_hops
+from django_asgi_deploy.checks.probed import Probed
+from django_asgi_deploy.checks.report import finding_as_json, request_as_json
+from django_asgi_deploy.checks.trials import PREFIX
+from tests.utils import DEADLINE_SECONDS, Site, clean_environment, duration
 
-PAGE = Path(__file__).parents[2] / "docs" / "checkasgi.rst"
 CONTRIB = """
     INSTALLED_APPS = ["django_asgi_deploy", "django.contrib.auth", "django.contrib.contenttypes",
                       "django.contrib.sessions", "django.contrib.messages"]
@@ -113,15 +114,38 @@ def of_the_default(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return report(make_site(tmp_path_factory.mktemp("default")), "/", "/async", "/calling")
 
 
-def check(site: Site, *arguments: str, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    result = run_to_end([sys.executable, "manage.py", "checkasgi", *arguments], site.folder, environment)
-    assert result.returncode == status, result.stdout + result.stderr
-    return result
+def report(site: Site, *urls: str, timeout: float = 10.0, all_pages: bool = False, **environment: str) -> Any:
+    """What the probe's own process brings, in the form that JSON has."""
+    probed = probe(site, *(urls if urls or all_pages else ["/"]), timeout=timeout, **environment)
+    return {
+        "findings": [finding_as_json(each) for each in probed.findings],
+        "requests": [request_as_json(each) for each in probed.requests],
+        "middleware": [vars(each) for each in probed.middleware],
+        "notes": [note for note in probed.notes if "logged-in" not in note],
+        "lifespan": probed.lifespan,
+        "host": probed.host,
+        "text": [line for _, lines in requests_and_hops(probed, 1000) for line in lines],
+    }
 
 
-def report(site: Site, *urls: str, status: int = 0, options: tuple[str, ...] = (), **environment: str) -> Any:
-    arguments = [word for url in urls for word in ("--url", url)]
-    return json.loads(check(site, "--format", "json", *arguments, *options, status=status, **environment).stdout)
+def probe(site: Site, *urls: str, timeout: float = 10.0, **environment: str) -> Probed:
+    file = site.folder / "probed"
+    wanted = {"urls": urls, "timeout_seconds": timeout}
+    asked = {"path": [str(site.folder), *sys.path], "root": str(site.folder), "file": str(file), "wanted": wanted}
+    done = subprocess.run(
+        [sys.executable, "-c", probing.CHILD],
+        cwd=site.folder,
+        env=clean_environment({"DJANGO_SETTINGS_MODULE": "mysite.settings", **environment}),
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        timeout=2 * DEADLINE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    probed = pickle.loads(file.read_bytes())
+    assert isinstance(probed, Probed), probed
+    return probed
 
 
 def hops(found: Any, url: str) -> dict[str, Any]:
@@ -147,92 +171,6 @@ def line_of(code: str, after: str = "") -> int:
 def only_finding(found: Any) -> Any:
     assert len(found["findings"]) == 1, found["findings"]
     return found["findings"][0]
-
-
-# ------------------------------------------------------------------ a good project
-
-
-def test_a_new_project_has_no_findings(tmp_path: Path) -> None:
-    run_to_end([sys.executable, "-m", "django", "startproject", "mysite", str(tmp_path)], tmp_path)
-    settings = tmp_path / "mysite" / "settings.py"
-    settings.write_text(settings.read_text() + "\nINSTALLED_APPS += ['django_asgi_deploy']\n")
-    result = run_to_end([sys.executable, "manage.py", "checkasgi"], tmp_path)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "application    mysite.asgi:application (found beside the project's settings and URLs" in result.stdout
-    assert "settings       mysite.settings (the default in manage.py)" in result.stdout
-    assert "handler        pooled, 8 threads" in result.stdout
-    assert "lifespan       startup complete, shutdown complete" in result.stdout
-    assert result.stdout.splitlines()[-1].startswith("no errors, no warnings, 5 requests; GET /: ")
-
-
-def test_the_json_has_the_documented_structure(site: Site) -> None:
-    found = report(site, "/broken", "/", status=1)
-    assert found["version"] == 1
-    assert list(found) == ["version", "project", "findings", "middleware", "requests", "notes", "summary"]
-    assert found["project"]["settings"] == {"name": "mysite.settings", "origin": "the default in manage.py"}
-    assert found["project"]["application"]["name"] == "mysite.asgi:application"
-    assert found["summary"] == {"errors": 1, "warnings": 0, "info": 0, "requests": 6}
-    names = ["id", "slug", "level", "message", "hint", "object", "file", "line", "detail"]
-    assert list(only_finding(found)) == names
-    assert list(found["middleware"][0]) == ["path", "mode", "classic", "used", "runs", "hops"]
-    assert list(hops(found, "/")) == ["django", "pooled"]
-    assert list(hops(found, "/")["django"][0]) == ["to", "cause", "names", "file", "line"]
-
-
-def test_what_the_project_prints_does_not_get_into_the_json(site: Site) -> None:
-    result = check(site, "--format", "json")
-    json.loads(result.stdout)
-    assert "a line on standard output" in result.stderr
-
-
-def at_terminal(folder: Path, *arguments: str, columns: int) -> tuple[int, str]:
-    """The exit status and what a terminal of this width is sent."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "checkasgi", *arguments],
-        cwd=folder,
-        env=clean_environment({"COLUMNS": str(columns), "TERM": "xterm"}),
-        stdin=subprocess.DEVNULL,
-        stdout=slave,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(slave)
-    printed = b""
-    try:
-        while part := os.read(master, 65536):
-            printed += part
-    except OSError:  # how a terminal says that its other end is closed
-        pass
-    os.close(master)
-    return process.wait(DEADLINE_SECONDS), printed.decode().replace("\r\n", "\n")
-
-
-def test_the_text_fits_into_80_columns(site: Site) -> None:
-    status, text = at_terminal(site.folder, "--url", "/broken", "--url", "/async", "--url", "/calling", columns=80)
-    assert status == 1
-    assert "\x1b[" in text
-    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
-    assert [line for line in plain.splitlines() if len(line) > 80] == []
-
-
-def test_the_documentation_shows_what_is_printed(tmp_path: Path) -> None:
-    code, shown = re.findall(
-        r"^\.\. code-block:: (?:python|console)\n\n((?:\n| +.*\n)+)", PAGE.read_text(), re.MULTILINE
-    )
-    command, _, output = textwrap.dedent(shown).partition("\n")
-    run_to_end([sys.executable, "-m", "django", "startproject", "mysite", str(tmp_path)], tmp_path)
-    settings = tmp_path / "mysite" / "settings.py"
-    settings.write_text(settings.read_text() + "\nINSTALLED_APPS += ['django_asgi_deploy']\n")
-    (tmp_path / "mysite" / "urls.py").write_text(textwrap.dedent(code).lstrip())
-    arguments = command.removeprefix("$ python manage.py checkasgi ").split()
-    _, printed = at_terminal(tmp_path, "--no-color", *arguments, columns=80)
-    assert _without_chance(printed) == _without_chance(output)
-
-
-def _without_chance(text: str) -> list[list[str]]:
-    """Without times and the path that is another each time."""
-    text = re.sub(r"\d+ ms|(?<=/checkasgi-)\w+", "N", text)
-    return [line.split() for line in text.strip().splitlines()]
 
 
 # ------------------------------------------------------------------ hops
@@ -282,11 +220,10 @@ def test_a_call_of_the_view_is_shown_with_the_line_that_makes_it(of_the_default:
 
 
 def test_the_two_handlers_stand_side_by_side(site: Site) -> None:
-    text = check(site, "--url", "/async").stdout
-    assert "Thread hops of GET /async, asynchronous view mysite.urls.async_view\n" in text
-    line = next(line for line in text.splitlines() if "SessionMiddleware.process_request" in line)
+    text = report(site, "/async")["text"]
+    line = next(line for line in text if "SessionMiddleware.process_request" in line)
     assert line.split() == ["SessionMiddleware.process_request", "1", "-"]
-    line = next(line for line in text.splitlines() if "hops to a thread" in line)
+    line = next(line for line in text if "hops to a thread" in line)
     assert line.split()[-2:] == ["15", "-"]
 
 
@@ -322,10 +259,12 @@ def test_synchronous_middleware_is_named_as_what_forces_the_others(site: Site) -
     site.append("mysite/settings", "MIDDLEWARE.append('mysite.middleware.noting')")
     found = report(site, "/async")
     assert counts(found, "/async")["django"] == {"thread": 4, "loop": 1}
-    assert (found["middleware"][-1]["mode"], found["middleware"][-1]["runs"]) == ("sync only", "sync")
+    assert (found["middleware"][-1]["mode"], found["middleware"][-1]["runs"]) == (
+        "sync only",
+        "sync",
+    )
     assert {(each["mode"], each["runs"]) for each in found["middleware"][:-1]} == {("sync and async", "sync")}
-    text = check(site, "--url", "/async").stdout
-    assert "SecurityMiddleware to middleware.noting in sync form because of middleware.noting" in text
+    assert any("SecurityMiddleware to middleware.noting in sync form because of" in line for line in found["text"])
 
 
 def test_synchronous_middleware_outside_leaves_the_others_asynchronous(site: Site) -> None:
@@ -347,89 +286,21 @@ def test_middleware_that_takes_itself_out_is_shown_as_not_used(site: Site) -> No
     )
     site.append("mysite/settings", "MIDDLEWARE.insert(3, 'mysite.middleware.unused')")
     found = report(site)
-    assert [each["used"] for each in found["middleware"]] == 3 * [True] + [False] + 4 * [True]
-    assert [each["classic"] for each in found["middleware"]] == 3 * [True] + [False] + 4 * [True]
-
-
-def test_what_takes_djangos_own_path_is_told_with_the_reason(site: Site) -> None:
-    site.write(
-        "mysite/middleware",
-        """
-        from django.utils.decorators import async_only_middleware
-        @async_only_middleware
-        def asynchronous(get_response):
-            async def middleware(request):
-                return await get_response(request)
-            return middleware
-        """,
-    )
-    site.append("mysite/settings", "MIDDLEWARE = ['mysite.middleware.asynchronous']")
-    found = report(site)
-    reason = "requests with synchronous views: mysite.middleware.asynchronous is asynchronous only"
-    assert found["project"]["takes_djangos_path"] == [reason]
-    assert found["middleware"][0]["mode"] == "async only"
-
-
-# ------------------------------------------------------------------ the entry point
-
-
-def test_models_imported_too_early_are_found_though_manage_py_hides_it(site: Site) -> None:
-    site.write(
-        "mysite/asgi",
-        """
-        import os
-        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
-        from django.contrib.auth.models import User
-        from django.core.asgi import get_asgi_application
-        application = get_asgi_application()
-        """,
-    )
-    finding = only_finding(report(site, status=1))
-    assert (finding["id"], finding["level"]) == ("asgi.001", "error")
-    assert "mysite.asgi can't be imported: AppRegistryNotReady: Apps aren't loaded yet." in finding["message"]
-    assert (finding["file"], finding["line"]) == ("mysite/asgi.py", 4)
-    assert "from django.contrib.auth.models import User" in finding["detail"]
-    assert "importlib" not in finding["detail"]
-
-
-def test_an_entry_point_without_settings_needs_the_variable(site: Site) -> None:
-    """Where it is exported there's only a warning: there it works."""
-    site.write("mysite/asgi", "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()")
-    finding = only_finding(report(site, status=1))
-    assert finding["level"] == "error"
-    assert 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")' in finding["hint"]
-    assert only_finding(report(site, DJANGO_SETTINGS_MODULE="mysite.settings"))["level"] == "warning"
-
-
-def test_an_entry_point_that_ends_the_process_is_found(site: Site) -> None:
-    site.append("mysite/asgi", "import sys\nif not sys.argv[0].endswith('manage.py'): sys.exit(7)\n")
-    assert "with status 7" in only_finding(report(site, status=1))["message"]
-
-
-def test_an_entry_point_that_fails_everywhere_can_not_be_checked(site: Site) -> None:
-    site.append("mysite/asgi", "1 / 0\n")
-    result = check(site, status=2)
-    assert result.stderr.startswith("CommandError: mysite.asgi (found beside the project's settings and URLs) can't")
-    assert result.stderr.endswith("ZeroDivisionError: division by zero\n")
-    assert "Traceback" not in result.stderr
-
-
-def test_a_project_without_an_entry_point_has_none_to_check(site: Site) -> None:
-    site.remove("mysite/asgi")
-    assert "no entry point to check: the project has no asgi.py" in report(site)["notes"]
+    assert [each["is_used"] for each in found["middleware"]] == 3 * [True] + [False] + 4 * [True]
+    assert [each["is_classic"] for each in found["middleware"]] == 3 * [True] + [False] + 4 * [True]
 
 
 # ------------------------------------------------------------------ requests
 
 
 def test_a_view_that_raises_is_found_with_its_line(site: Site) -> None:
-    finding = only_finding(report(site, "/broken", status=1))
+    finding = only_finding(report(site, "/broken"))
     assert finding["message"] == "GET /broken: status 500, ZeroDivisionError: division by zero"
     assert (finding["id"], finding["file"], finding["line"]) == ("asgi.701", "mysite/urls.py", line_of("1 / 0"))
 
 
 def test_a_query_on_the_event_loop_has_the_hint_for_it(site: Site) -> None:
-    finding = only_finding(report(site, "/queries-on-the-loop", status=1))
+    finding = only_finding(report(site, "/queries-on-the-loop"))
     assert "SynchronousOnlyOperation" in finding["message"]
     assert finding["hint"].startswith("Use the a-method")
 
@@ -439,7 +310,7 @@ def test_requests_that_fail_alike_are_one_finding(site: Site) -> None:
         "mysite/middleware", "def broken(get_response):\n    def m(request):\n        return 1 / 0\n    return m"
     )
     site.append("mysite/settings", "MIDDLEWARE = ['mysite.middleware.broken']")
-    finding = only_finding(report(site, "/", status=1))
+    finding = only_finding(report(site, "/"))
     missing = [word for word in finding["object"].split(", ") if "/checkasgi-" in word]
     assert [each.split()[0] for each in missing] == ["GET", "POST"]
     assert finding["object"].endswith("GET /")
@@ -448,21 +319,19 @@ def test_requests_that_fail_alike_are_one_finding(site: Site) -> None:
 @pytest.mark.parametrize("view", ["waits_for_ever", "hangs_for_ever"])
 def test_a_view_without_end_is_given_up_at_the_deadline(site: Site, view: str) -> None:
     found: list[Any] = []
-    seconds = duration(
-        lambda: found.append(report(site, "/" + view.replace("_", "-"), status=1, options=("--timeout", "4")))
-    )
+    seconds = duration(lambda: found.append(report(site, "/" + view.replace("_", "-"), timeout=2)))
     finding = only_finding(found[0])
     assert (finding["id"], finding["file"], finding["line"]) == (
         "asgi.708",
         "mysite/urls.py",
         line_of(f"def {view}") + 1,
     )
-    assert "no answer within 4 seconds" in finding["message"]
+    assert "no answer within 2 seconds" in finding["message"]
     assert seconds < DEADLINE_SECONDS / 2
 
 
 def test_a_view_that_holds_the_event_loop_does_not_keep_the_others_from_being_checked(site: Site) -> None:
-    found = report(site, "/holds-the-loop", "/", status=1, options=("--timeout", "4"))
+    found = report(site, "/holds-the-loop", "/", timeout=2)
     finding = only_finding(found)
     assert (finding["id"], finding["file"], finding["line"]) == (
         "asgi.702",
@@ -473,7 +342,7 @@ def test_a_view_that_holds_the_event_loop_does_not_keep_the_others_from_being_ch
 
 
 def test_when_what_hangs_holds_all_threads_the_rest_is_not_requested(site: Site) -> None:
-    found = report(site, "/hangs-for-ever", "/", status=1, options=("--timeout", "4", "--threads", "1"))
+    found = report(site, "/hangs-for-ever", "/", timeout=2, ASGI_DEPLOY_THREADS="1")
     assert only_finding(found)["object"] == "GET /hangs-for-ever"
     assert "/ was not requested: what hangs holds all threads" in found["notes"]
 
@@ -493,11 +362,10 @@ def test_a_probe_does_not_write(site: Site) -> None:
     site.append("mysite/settings", "MIDDLEWARE = ['mysite.middleware.noting']")
     report(site, "/async")
     requests = [line.split()[:2] for line in (site.folder / "requests.txt").read_text().splitlines()]
-    missing = {path for method, path in requests if path.startswith("/checkasgi-")}
-    assert len(missing) == 1
-    assert [method for method, path in requests if path in missing] == ["GET", "POST", "GET"]
-    assert [method for method, path in requests if path == "/async"] == ["GET", "HEAD", "GET", "GET"]
-    assert {path for _, path in requests} == {"/async", *missing}
+    (missing,) = {path for method, path in requests if path.startswith("/checkasgi-")} - {f"{PREFIX}/async"}
+    assert [method for method, path in requests if path == missing] == ["GET", "POST", "GET"]
+    assert [method for method, path in requests if path == "/async"] == ["GET", "HEAD", "GET", "GET", "GET"]
+    assert {path for _, path in requests} == {"/async", f"{PREFIX}/async", missing}
 
 
 def test_where_every_path_leads_to_a_view_only_the_named_ones_are_requested(site: Site) -> None:
@@ -513,7 +381,7 @@ def test_the_requests_come_as_the_settings_want_them(site: Site) -> None:
     site.append("mysite/settings", "DEBUG = False\nALLOWED_HOSTS = ['.example.com']\nSECURE_SSL_REDIRECT = True\n")
     found = report(site)
     assert found["findings"] == []
-    assert found["project"]["host"] == "https://example.com"
+    assert found["host"] == "https://example.com"
     lines = (site.folder / "requests.txt").read_text().splitlines()
     assert {tuple(line.split()[2:]) for line in lines} == {("https", "example.com")}
 
@@ -544,7 +412,7 @@ def test_middleware_that_keeps_a_view_running_after_its_client_has_left_is_found
         """,
     )
     site.append("mysite/settings", "MIDDLEWARE = ['mysite.middleware.shielding']")
-    finding = only_finding(report(site, status=1, options=("--timeout", "4")))
+    finding = only_finding(report(site, timeout=2))
     assert (finding["id"], finding["object"]) == ("asgi.705", "a client that leaves")
 
 
@@ -552,7 +420,7 @@ def test_middleware_that_keeps_a_view_running_after_its_client_has_left_is_found
     ("answer", "message"),
     [
         ('await send({"type": "lifespan.startup.failed", "message": "no Redis"})', "failed, saying 'no Redis'"),
-        ("await asyncio.Event().wait()", "no answer within 4 seconds"),
+        ("await asyncio.Event().wait()", "no answer within 2 seconds"),
     ],
 )
 def test_a_lifespan_that_does_not_start_is_found(site: Site, answer: str, message: str) -> None:
@@ -569,53 +437,5 @@ def test_a_lifespan_that_does_not_start_is_found(site: Site, answer: str, messag
                 await django(scope, receive, send)
         """,
     )
-    finding = only_finding(report(site, status=1, options=("--timeout", "4")))
+    finding = only_finding(report(site, timeout=2))
     assert finding["message"] == f"lifespan startup: {message}: the server doesn't start"
-
-
-# ------------------------------------------------------------------ what can't be checked
-
-
-def test_options_are_those_of_runasgi_with_the_same_errors(site: Site) -> None:
-    site.append("mysite/settings", "ASGI_DEPLOY = {'BIDN': ['8000']}")
-    message = 'CommandError: settings.ASGI_DEPLOY["BIDN"]: there is no such option; did you mean BIND?\n'
-    assert check(site, status=2).stderr == message
-    assert check(site, status=2).stderr == site.run().stderr
-    assert "2 problems in the configuration:\n  - " in check(site, "--handler", "fast", status=2).stderr
-
-
-def test_settings_environment_and_command_line_are_honoured(site: Site) -> None:
-    site.append("mysite/settings", "ASGI_DEPLOY = {'THREADS': 3}")
-    assert report(site)["project"]["handler"] == "pooled, 3 threads"
-    assert report(site, ASGI_DEPLOY_THREADS="4")["project"]["handler"] == "pooled, 4 threads"
-    assert report(site, options=("--handler", "django"))["project"]["handler"].startswith("Django's own")
-
-
-def test_a_failing_system_check_ends_it_unless_skipped(site: Site) -> None:
-    site.append("mysite/urls", "handler404 = 'mysite.urls.nothing'")
-    assert "handler404" in check(site, status=2).stderr
-    check(site, "--skip-checks")
-
-
-def test_a_database_on_another_machine_is_left_alone(site: Site) -> None:
-    site.write("mysite/far/__init__", "")
-    site.write(
-        "mysite/far/base",
-        """
-        from django.db.backends.sqlite3 import base
-        class DatabaseWrapper(base.DatabaseWrapper):
-            vendor = "oracle"
-        """,
-    )
-    site.append("mysite/settings", "DATABASES['far'] = {'ENGINE': 'mysite.far', 'HOST': 'db.example.com', 'NAME': 'x'}")
-    message = check(site, status=2).stderr
-    assert "not every database is on this machine: far (oracle at db.example.com)" in message
-    assert "checkasgi --yes" in message
-    check(site, "--yes")
-
-
-@pytest.mark.parametrize(
-    "arguments", [("--url", "shop"), ("--timeout", "0"), ("--timeout", "soon"), ("--form", "json")]
-)
-def test_a_wrong_argument_is_a_usage_error(site: Site, arguments: tuple[str, str]) -> None:
-    check(site, *arguments, status=2)

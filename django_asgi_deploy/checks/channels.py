@@ -1,0 +1,121 @@
+"""Channels: what is wrong with routing, as far as the objects themselves tell. (601 to 603)
+
+Nothing of Channels is imported: where the project uses it, it is there.
+"""
+
+import inspect
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from django_asgi_deploy.checks.finding import Finding, found
+from django_asgi_deploy.checks.frames import place_in
+from django_asgi_deploy.checks.guard import surviving
+from django_asgi_deploy.checks.inspected import Inspected
+from django_asgi_deploy.importer import module_of
+
+DEEPEST = 20
+INNER = ("application", "inner", "app")  # how middleware calls what it wraps
+ROUTING = "channels.routing"
+
+
+def check(inspected: Inspected) -> Iterator[Finding]:
+    if ROUTING in sys.modules:
+        yield from surviving((router_without_http, classes_as_routes, unchecked_origins), inspected)
+
+
+def websocket_application(app: Any) -> Any:
+    """What takes WebSockets in an application of Channels; None if that isn't known."""
+    router = _find(app, "ProtocolTypeRouter")
+    return router.application_mapping.get("websocket") if router else None
+
+
+def router_without_http(inspected: Inspected) -> Iterator[Finding]:
+    router = _find(inspected.application, "ProtocolTypeRouter")
+    if router is None or "http" in router.application_mapping:
+        return
+    yield found(
+        601,
+        'ProtocolTypeRouter has no "http": every page raises ValueError, and the visitor sees 500. (Channels 3 and '
+        "newer "
+        "don't add Django by themselves.)",
+        'ProtocolTypeRouter({"http": get_asgi_application(), ...})',
+        object=_name(inspected),
+        place=_place(inspected, "ProtocolTypeRouter"),
+    )
+
+
+def classes_as_routes(inspected: Inspected) -> Iterator[Finding]:
+    for router in _url_routers(inspected):
+        for route in router.routes:
+            if inspect.isclass(route.callback):
+                consumer = f"{route.callback.__module__}.{route.callback.__qualname__}"
+                yield found(
+                    602,
+                    f"The route {str(route.pattern)!r} leads to the class {consumer}, not to an application: every "
+                    "connection to it fails.",
+                    f"{route.callback.__name__}.as_asgi()",
+                    object=consumer,
+                    place=place_in(route.callback),
+                )
+
+
+def unchecked_origins(inspected: Inspected) -> Iterator[Finding]:
+    """Cross-site hijacking: the browser sends the visitor's cookies along from whatever page opens the connection."""
+    outermost = websocket_application(inspected.application)
+    chain = [*_chain(outermost)]
+    if not chain or not _is_a(chain[-1], "URLRouter") or any(_is_a(each, "OriginValidator") for each in chain):
+        return  # what isn't known to end in a router may check by itself
+    yield found(
+        603,
+        "Nothing checks which site's page opens a WebSocket: any page that a logged-in visitor looks at can connect in "
+        "the visitor's name.",
+        'from channels.security.websocket import AllowedHostsOriginValidator; put it around the "websocket" '
+        'application; or name that application in ASGI_DEPLOY["WEBSOCKET"], which checks it.',
+        object=_name(inspected),
+        place=_place(inspected, "websocket"),
+    )
+
+
+# ------------------------------------------------------------------ walking
+
+
+def _url_routers(inspected: Inspected) -> Iterator[Any]:
+    for start in (websocket_application(inspected.application), inspected.application):
+        router = _find(start, "URLRouter")
+        if router is not None:
+            yield from _with_nested(router)
+            return
+
+
+def _with_nested(router: Any, depth: int = 0) -> Iterator[Any]:
+    yield router
+    for route in router.routes:
+        if depth < DEEPEST and _is_a(route.callback, "URLRouter"):
+            yield from _with_nested(route.callback, depth + 1)
+
+
+def _find(app: Any, name: str) -> Any:
+    return next((each for each in _chain(app) if _is_a(each, name)), None)
+
+
+def _chain(app: Any) -> Iterator[Any]:
+    """An application, the one in it, and so on."""
+    for _ in range(DEEPEST):
+        if app is None:
+            return
+        yield app
+        attributes = getattr(app, "__dict__", {})
+        app = next((attributes[name] for name in INNER if callable(attributes.get(name))), None)
+
+
+def _is_a(thing: Any, name: str) -> bool:
+    return any(cls.__name__ == name and cls.__module__.startswith("channels.") for cls in type(thing).__mro__)
+
+
+def _name(inspected: Inspected) -> str | None:
+    return inspected.found.name if inspected.found else None
+
+
+def _place(inspected: Inspected, text: str) -> Any:
+    return inspected.place_of_text(module_of(inspected.found.name), text) if inspected.found else None

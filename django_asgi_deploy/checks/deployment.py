@@ -1,0 +1,136 @@
+"""How the site is started: files of the deployment, and what stands in them. (505, 507 to 510)"""
+
+import os
+import re
+from collections.abc import Iterator
+
+from django_asgi_deploy.checks import deployment_files
+from django_asgi_deploy.checks.deployment_files import Line
+from django_asgi_deploy.checks.finding import Finding, found
+from django_asgi_deploy.checks.guard import surviving
+from django_asgi_deploy.checks.inspected import Inspected
+from django_asgi_deploy.checks.sources import first_place
+from django_asgi_deploy.handlers.views import is_async
+
+OLD_WORKER = re.compile(r"\buvicorn\.workers\.\w+")
+UVICORN = re.compile(r"""(^|[\s"'/\[])uvicorn["',\s]+(?!worker)""")
+# A WSGI server, and further on the module that it is given.
+WSGI = re.compile(
+    r"""\b(gunicorn|uwsgi|waitress-serve|mod_wsgi-express|granian)\b.*?[\s"'=]([\w.]*wsgi(:\w+)?)(?=["'\s,\]]|$)"""
+    r"|^\s*(module|wsgi-file)\s*=\s*\S*wsgi|WSGIScriptAlias",
+)
+RELOAD = re.compile(
+    r"""\b(uvicorn|gunicorn|hypercorn|daphne|granian|runasgi)\b.*--reload(?![\w-])|^\s*reload\s*=\s*True"""
+)
+RUNSERVER = re.compile(r"\bmanage\.py[\"',\s]+runserver\b|\bdjango-admin[\"',\s]+runserver\b")
+ASYNCIO_DEBUG = re.compile(r"PYTHONASYNCIODEBUG[\"']?\s*[=:]\s*[\"']?(1|true)", re.IGNORECASE)
+UNIX_SOCKET = re.compile(r"--uds\b|\bunix:/?|--fd\b")
+REMOTE_ADDR = re.compile(r"""META\[["']REMOTE_ADDR["']\]""")
+OPEN_ENDED = re.compile(r"\bStreamingHttpResponse\(|\bWebsocketConsumer\b|websocket_connect|\bAsyncWebsocketConsumer\b")
+
+
+def check(inspected: Inspected) -> Iterator[Finding]:
+    yield from surviving((old_worker, endless_shutdown, wsgi, development_flags, remote_addr), inspected)
+
+
+def old_worker(inspected: Inspected) -> Iterator[Finding]:
+    for line, match in _matches(inspected, OLD_WORKER):
+        yield found(
+            507,
+            f"{match[0]} is deprecated and goes away in a later uvicorn: then the site doesn't start after an update.",
+            "manage.py runasgi; or pip install uvicorn-worker, and: uvicorn_worker.UvicornWorker",
+            object=match[0],
+            place=line.place(match),
+        )
+
+
+def endless_shutdown(inspected: Inspected) -> Iterator[Finding]:
+    """uvicorn's own command waits for open responses without limit, unless it is told one."""
+    stream = first_place(inspected.modules, OPEN_ENDED)
+    if stream is None:
+        return
+    for line, match in _matches(inspected, UVICORN):
+        if "--timeout-graceful-shutdown" in line.text or not _starts_an_application(line.text):
+            continue
+        yield found(
+            505,
+            "uvicorn is started without a limit for its end, and this project has responses without end "
+            f"({stream.file}:{stream.line}): a deployment hangs until the last visitor closes the page.",
+            "manage.py runasgi, which has one; or uvicorn --timeout-graceful-shutdown 30",
+            object="uvicorn",
+            place=line.place(match),
+        )
+
+
+def _starts_an_application(text: str) -> bool:
+    return re.search(r"\b[\w.]+:\w+", text) is not None
+
+
+def wsgi(inspected: Inspected) -> Iterator[Finding]:
+    views = [route for route in inspected.routes if is_async(route.callback)]
+    if not views:
+        return
+    for line, match in _matches(inspected, WSGI):
+        many = f"{len(views)} asynchronous view{'s' * (len(views) > 1)}"
+        yield found(
+            508,
+            f"This starts the site over WSGI, and it has {many} ({views[0].path}): each request to them gets an event "
+            "loop of its own, holds a worker until it ends, and streams come all at once.",
+            "manage.py runasgi --bind 0.0.0.0:8000",
+            object=match[0].strip(),
+            place=line.place(match),
+        )
+        return
+
+
+def development_flags(inspected: Inspected) -> Iterator[Finding]:
+    for pattern, what, hint in (
+        (RELOAD, "restarts the site when a file changes, and watches all files", "Take the reload out."),
+        (RUNSERVER, "is Django's development server, which isn't made for visitors", "manage.py runasgi"),
+        (ASYNCIO_DEBUG, "slows every await down and logs each slow one", "Take PYTHONASYNCIODEBUG out."),
+    ):
+        for line, match in _matches(inspected, pattern):
+            yield found(
+                509,
+                f"{match[0].strip()!r} {what}: it is for development only.",
+                hint,
+                object=match[0].strip(),
+                place=line.place(match),
+            )
+    if os.environ.get("PYTHONASYNCIODEBUG") and not inspected.is_development:
+        yield found(
+            509,
+            "PYTHONASYNCIODEBUG is set: it slows every await down and logs each slow one. It is for development only.",
+            "unset PYTHONASYNCIODEBUG",
+            object="PYTHONASYNCIODEBUG",
+        )
+
+
+def remote_addr(inspected: Inspected) -> Iterator[Finding]:
+    is_local = any(bind.startswith(("unix:", "fd:")) for bind in inspected.settings.bind)
+    line = next((line for line, _ in _matches(inspected, UNIX_SOCKET) if _starts_a_server(line)), None)
+    if not is_local and line is None:
+        return
+    place = first_place(inspected.modules, REMOTE_ADDR)
+    if place:
+        where = f" ({line.place()})" if line else ""
+        yield found(
+            510,
+            f'Behind a unix socket{where} a request has no address of its own: META["REMOTE_ADDR"] raises KeyError, '
+            "and "
+            "the page fails, unless a trusted proxy tells it.",
+            'request.META.get("REMOTE_ADDR", "")',
+            object="REMOTE_ADDR",
+            place=place,
+        )
+
+
+def _starts_a_server(line: Line) -> bool:
+    return re.search(r"\b(uvicorn|gunicorn|hypercorn|daphne|granian|runasgi)\b|^\s*bind\s*=", line.text) is not None
+
+
+def _matches(inspected: Inspected, pattern: re.Pattern[str]) -> Iterator[tuple[Line, re.Match[str]]]:
+    for line in deployment_files.lines(inspected.root):
+        match = pattern.search(line.text)
+        if match:
+            yield line, match

@@ -1,0 +1,41 @@
+"""What Django's own checks find, its deployment checks included."""
+
+import contextvars
+from collections.abc import Iterator
+from dataclasses import replace
+
+from django.conf import settings as django_settings
+from django.core import checks
+
+from django_asgi_deploy.checks.catalogue import Level
+from django_asgi_deploy.checks.finding import Finding
+
+OURS_INSTEAD = ("async.E001",)  # found as 108, with the line
+# Meanwhile, the checks that we registered with Django leave themselves out: checkasgi makes them itself.
+running: contextvars.ContextVar[bool] = contextvars.ContextVar("checkasgi.running", default=False)
+
+
+def check() -> Iterator[Finding]:
+    """One finding for each message that isn't silenced.
+
+    What only the deployment checks say is for information while DEBUG is on: nobody deploys these settings.
+    """
+    token = running.set(True)
+    try:
+        messages = checks.run_checks(include_deployment_checks=True)
+        serious = checks.run_checks() if django_settings.DEBUG else messages
+    finally:
+        running.reset(token)
+    for message in messages:
+        if not message.is_silenced() and message.id not in OURS_INSTEAD:
+            finding = _finding(message)
+            yield finding if message in serious else replace(finding, level="info")
+
+
+def _finding(message: checks.CheckMessage) -> Finding:
+    level: Level = (
+        "error" if message.level >= checks.ERROR else "warning" if message.level >= checks.WARNING else "info"
+    )
+    what = None if message.obj is None else getattr(getattr(message.obj, "_meta", None), "label", str(message.obj))
+    text = " ".join(str(message.msg).split())
+    return Finding(message.id or "", "django", level, text, " ".join(str(message.hint or "").split()), object=what)

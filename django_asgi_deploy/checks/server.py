@@ -1,0 +1,210 @@
+"""The server underneath: its libraries, limits and proxies. (501 to 504, 511 to 513)"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from importlib.util import find_spec
+from types import ModuleType
+
+from django.apps import apps
+from django.conf import settings as django_settings
+
+from django_asgi_deploy.checks.channels import websocket_application
+from django_asgi_deploy.checks.finding import Finding, found
+from django_asgi_deploy.checks.frames import Place, relative
+from django_asgi_deploy.checks.guard import surviving
+from django_asgi_deploy.checks.inspected import Inspected
+from django_asgi_deploy.checks.sources import text_of
+from django_asgi_deploy.handlers.views import is_async
+
+EVENT_STREAM = "text/event-stream"
+UNBUFFERED = "X-Accel-Buffering"
+THREAD_LOCAL = re.compile(r"\bthreading\.local\(|\bfrom threading import (?:.*\b)?local\b")
+REQUIREMENT = re.compile(r"^([\w.-]+)(\[[^\]]*\])?\s*\(?([<>=!~\d.,\s]*)\)?(;.*)?$")
+
+
+def check(inspected: Inspected) -> Iterator[Finding]:
+    yield from surviving(
+        (websocket_library, fast_parts, trusted_proxies, unlimited_threads, versions, event_streams, thread_locals),
+        inspected,
+    )
+
+
+def websocket_library(inspected: Inspected) -> Iterator[Finding]:
+    if find_spec("websockets") or find_spec("wsproto"):
+        return
+    if inspected.settings.websocket or websocket_application(inspected.application) is not None:
+        yield found(
+            501,
+            "The application takes WebSockets, but the server has no library for them: every handshake is refused with "
+            '"Unsupported upgrade request".',
+            "pip install websockets",
+            object=inspected.settings.websocket or (inspected.found.name if inspected.found else None),
+        )
+
+
+def fast_parts(inspected: Inspected) -> Iterator[Finding]:
+    if sys.implementation.name != "cpython" or sys.platform == "win32":
+        return
+    missing = [name for name in ("uvloop", "httptools") if find_spec(name) is None]
+    if missing:
+        yield found(
+            502,
+            f"{' and '.join(missing)} isn't installed: the server falls back to slower parts, without a word.",
+            "pip install 'uvicorn[standard]'",
+            object=", ".join(missing),
+        )
+
+
+def trusted_proxies(inspected: Inspected) -> Iterator[Finding]:
+    if "*" in inspected.settings.trusted_proxies and inspected.is_reached_from_elsewhere:
+        yield found(
+            503,
+            f"Everybody is trusted as a proxy, and the server listens on {', '.join(inspected.settings.bind)}: any "
+            "visitor can choose the address and the scheme that the site sees, past rate limits and bans.",
+            "Name the proxy's address instead of *, or listen on an address that only the proxy reaches.",
+            object="TRUSTED_PROXIES",
+            place=inspected.place_of_setting("ASGI_DEPLOY", "TRUSTED_PROXIES"),
+        )
+
+
+def unlimited_threads(inspected: Inspected) -> Iterator[Finding]:
+    if inspected.handler == "pooled" or inspected.application is None or inspected.request_limit is not None:
+        return
+    synchronous = [route for route in inspected.routes if not is_async(route.callback)]
+    if not synchronous:
+        return
+    views = f"{len(synchronous)} synchronous view{'s' * (len(synchronous) > 1)}"
+    yield found(
+        504,
+        "Each request that is being answered has a thread of its own, without limit: 200 visitors at once of the "
+        f"{views} are 200 threads.",
+        'Serve with the pooled handler (HANDLER = "pooled"), or ASGI_DEPLOY["UVICORN"] = {"limit_concurrency": 64}.',
+        object="UVICORN",
+        place=inspected.place_of_setting("ASGI_DEPLOY"),
+    )
+
+
+# ------------------------------------------------------------------ versions
+
+
+def versions(inspected: Inspected) -> Iterator[Finding]:
+    for package in ("django", "django-asgi-deploy", "channels"):
+        for name, wanted in _requirements(package):
+            installed = _version(name)
+            if installed and (bound := _violated(installed, wanted)):
+                yield found(
+                    511,
+                    f"{package} wants {name} {wanted}, and {installed} is installed: nobody has tried these together.",
+                    f"pip install '{name}{bound}'",
+                    object=name,
+                )
+
+
+def _requirements(package: str) -> Iterator[tuple[str, str]]:
+    try:
+        required = metadata.requires(package) or []
+    except metadata.PackageNotFoundError:
+        return
+    for line in required:
+        match = REQUIREMENT.match(line)
+        if match and match[3].strip() and not match[4]:
+            yield match[1], match[3].strip()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _violated(installed: str, wanted: str) -> str | None:
+    """The bound that a version doesn't keep; only ``>=``, ``>``, ``<=`` and ``<`` are looked at."""
+    have = _numbers(installed)
+    for bound in wanted.split(","):
+        match = re.fullmatch(r"(>=|<=|<|>)\s*([\d.]+)", bound.strip())
+        if match is None:
+            continue
+        limit = _numbers(match[2])
+        length = max(len(have), len(limit))
+        left, right = (numbers + (0,) * (length - len(numbers)) for numbers in (have, limit))
+        keeps = {">=": left >= right, "<=": left <= right, "<": left < right, ">": left > right}[match[1]]
+        if not keeps:
+            return bound.strip()
+    return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[a-zA-Z+-]", version)[0]))
+
+
+# ------------------------------------------------------------------ what stands in sources
+
+
+def event_streams(inspected: Inspected) -> Iterator[Finding]:
+    if _middleware_sets_the_header(inspected):
+        return
+    for module in inspected.modules:
+        text = text_of(module)
+        if EVENT_STREAM not in text or "StreamingHttpResponse" not in text:
+            continue
+        for function, line, column in _buffered(ast.parse(text)):
+            yield found(
+                512,
+                "nginx holds the parts of this stream back until it has a few kilobytes: events arrive late, and many "
+                "at once.",
+                f'response["{UNBUFFERED}"] = "no"; response["Cache-Control"] = "no-cache"',
+                object=f"{module.__name__}.{function}",
+                place=Place(relative(str(module.__file__)), line, function, column),
+            )
+
+
+def _buffered(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
+    """Functions that make a stream of events and don't name the header: name, line and column of the response."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        texts = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
+        if any(isinstance(text, str) and text.lower() == UNBUFFERED.lower() for text in texts):
+            continue
+        for call in ast.walk(node):
+            match call:
+                case ast.Call(func=ast.Name(id="StreamingHttpResponse") | ast.Attribute(attr="StreamingHttpResponse")):
+                    values = [*call.args, *(keyword.value for keyword in call.keywords)]
+                    if any(isinstance(each, ast.Constant) and _is_event_stream(each.value) for each in values):
+                        yield node.name, call.lineno, call.col_offset
+
+
+def _is_event_stream(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(EVENT_STREAM)
+
+
+def _middleware_sets_the_header(inspected: Inspected) -> bool:
+    names = {path.rpartition(".")[0] for path in django_settings.MIDDLEWARE}
+    return any(UNBUFFERED in text_of(module) for module in inspected.modules if module.__name__ in names)
+
+
+def thread_locals(inspected: Inspected) -> Iterator[Finding]:
+    packages = {}
+    for config in apps.get_app_configs():
+        package = config.name.partition(".")[0]
+        if package not in ("django", "django_asgi_deploy") and not inspected.is_projects(sys.modules.get(package)):
+            module = next((each for each in _modules_of(package) if THREAD_LOCAL.search(text_of(each))), None)
+            if module:
+                packages[package] = module.__name__
+    if packages:
+        told = ", ".join(f"{package} ({module})" for package, module in packages.items())
+        yield found(
+            513,
+            f"These packages keep state by thread: {told}. In asynchronous code on the event loop all visitors share "
+            "one thread, so what one of them sets another may see.",
+            "Look whether a newer version uses contextvars, and don't use what they keep in asynchronous views.",
+            object=", ".join(packages),
+        )
+
+
+def _modules_of(package: str) -> list[ModuleType]:
+    return [module for name, module in [*sys.modules.items()] if f"{name}.".startswith(f"{package}.")]

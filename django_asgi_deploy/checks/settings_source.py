@@ -1,0 +1,132 @@
+"""Where in the project's files a setting is given its value."""
+
+import ast
+import functools
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import TypeAlias
+
+from django_asgi_deploy.checks.frames import Place, relative
+from django_asgi_deploy.exceptions import is_users
+
+Key: TypeAlias = str | int
+
+
+def place_of_setting(settings_module: str | None, name: str, *keys: Key) -> Place | None:
+    """The line of the last assignment to a setting, or inside it the line of a key below it, as far as that is written
+    out there; None if the settings are no module of the user's.
+    """
+    for module in _modules(settings_module, set()):
+        tree = _parsed(module)
+        for node in reversed(tree.body if tree else []):
+            found = _assigned(node, name, keys)
+            if found:
+                assert module.__file__
+                return Place(relative(module.__file__), found.lineno, column=found.col_offset)
+    return None
+
+
+def place_of_environment(module: ModuleType, variable: str, *, is_forced: bool = False) -> Place | None:
+    """Where a module sets an environment variable through os.environ; ``is_forced``: whatever its value is."""
+    tree = _parsed(module)
+    for node in ast.walk(tree) if tree else ():
+        match node:
+            case (
+                ast.Assign(targets=[ast.Subscript(value=environ, slice=ast.Constant(value=key))])
+                | ast.Call(
+                    func=ast.Attribute(attr="setdefault" | "putenv", value=environ), args=[ast.Constant(value=key), *_]
+                )
+            ) if key == variable and ast.unparse(environ) in ("os.environ", "environ", "os"):
+                if is_forced and isinstance(node, ast.Call):
+                    continue
+                assert module.__file__
+                return Place(relative(module.__file__), node.lineno, column=node.col_offset)
+    return None
+
+
+def settings_modules(settings_module: str | None) -> list[ModuleType]:
+    """The settings module, and the project's modules that it imports from with a star, those that win first."""
+    return [*_modules(settings_module, set())]
+
+
+def _modules(name: str | None, seen: set[str]) -> Iterator[ModuleType]:
+    module = sys.modules.get(name or "")
+    if module is None or not name or name in seen:
+        return
+    seen.add(name)
+    yield module
+    tree = _parsed(module)
+    for node in reversed(tree.body if tree else []):
+        if isinstance(node, ast.ImportFrom):
+            yield from _modules(_imported_from(node, module), seen)
+
+
+def _imported_from(node: ast.ImportFrom, module: ModuleType) -> str:
+    package = (module.__package__ or "").split(".") if node.level else []
+    above = package[: len(package) - node.level + 1]
+    return ".".join([*above, *filter(None, [node.module])])
+
+
+@functools.cache
+def _parsed(module: ModuleType) -> ast.Module | None:
+    file = getattr(module, "__file__", None)
+    if not file or not is_users(file):
+        return None
+    try:
+        with open(file, "rb") as source:
+            return ast.parse(source.read())
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _assigned(node: ast.stmt, name: str, keys: tuple[Key, ...]) -> ast.expr | ast.stmt | None:
+    """What to point at if this statement gives the setting, or the key below it, its value."""
+    match node:
+        case ast.Assign(targets=[*targets], value=value):
+            for target in targets:
+                base, subscripts = _unsubscripted(target)
+                if base == name and subscripts == keys[: len(subscripts)]:
+                    return _below(value, keys[len(subscripts) :]) or node
+        case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
+            return _below(value, keys) or node
+        case ast.If() | ast.Try() | ast.With():
+            inner: list[ast.stmt] = [*node.body, *getattr(node, "orelse", []), *getattr(node, "finalbody", [])]
+            return next((found for each in reversed(inner) if (found := _assigned(each, name, keys))), None)
+    return None
+
+
+def _unsubscripted(target: ast.expr) -> tuple[str | None, tuple[Key, ...]]:
+    """``DATABASES["default"]["HOST"]`` as the name and the keys."""
+    keys: list[Key] = []
+    while isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+        keys.insert(0, target.slice.value)  # type: ignore[arg-type]
+        target = target.value
+    return (target.id if isinstance(target, ast.Name) else None), tuple(keys)
+
+
+def _below(value: ast.expr, keys: tuple[Key, ...]) -> ast.expr | None:
+    """The node of the key, or the nearest one above it that is written out."""
+    deepest: ast.expr | None = None
+    for key in keys:
+        entries = [each for each in _entries(value) if each[0] == key]
+        if not entries:
+            break
+        _, deepest, value = entries[-1]
+    return deepest
+
+
+def _entries(value: ast.expr) -> Iterator[tuple[Key, ast.expr, ast.expr]]:
+    """Key, what to point at, and value, of a dictionary or list in the source."""
+    match value:
+        case ast.Dict():
+            for key, item in zip(value.keys, value.values, strict=True):
+                if isinstance(key, ast.Constant):
+                    yield key.value, key, item  # type: ignore[misc]
+        case ast.Call():  # dict(a=1), or a function of the project's that takes the keys by name
+            for keyword in value.keywords:
+                if keyword.arg:
+                    yield keyword.arg, keyword.value, keyword.value
+        case ast.List() | ast.Tuple():
+            for number, item in enumerate(value.elts):
+                yield number, item, item

@@ -1,0 +1,324 @@
+"""How the site is started, and the server underneath: files of the deployment, sources, versions, proxies."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_asgi_deploy.checks import deployment, server, settings_databases, settings_http, settings_services
+from django_asgi_deploy.checks.finding import Finding
+from django_asgi_deploy.checks.inspected import Inspected
+from tests.checks.sites import inspected
+from tests.utils import Site
+
+Family = Callable[[Inspected], Iterable[Finding]]
+MIXED_URLS = """
+    from django.http import HttpResponse
+    from django.urls import path
+
+    def stock(request):
+        return HttpResponse("5")
+
+    async def prices(request):
+        return HttpResponse("7")
+
+    urlpatterns = [path("stock/", stock), path("prices/", prices)]
+"""
+STREAM = """
+    from django.http import StreamingHttpResponse
+    from django.http import StreamingHttpResponse as Stream
+
+    async def ticks():
+        yield "data: 1"
+
+    def orders(request):
+        return StreamingHttpResponse(ticks(), content_type="text/event-stream")
+
+    class Feed:
+        async def get(self, request):
+            return StreamingHttpResponse(ticks(), 200, "OK", "text/event-stream; charset=utf-8")
+
+    async def plain(request):
+        return StreamingHttpResponse(ticks(), content_type="text/csv")
+
+    async def unbuffered(request):
+        response = StreamingHttpResponse(ticks(), content_type="text/event-stream")
+        response["X-Accel-Buffering"] = "no"
+        return response
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path, mysite__urls=MIXED_URLS)
+
+
+def write(site: Site, name: str, text: str) -> None:
+    file = site.folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def found(site: Site, family: Family, *modules: str, application: Any = None, **options: Any) -> list[str]:
+    with inspected(site.folder, "mysite.urls", *modules, application=application, **options) as subject:
+        return [
+            f"{each.number:03} {each.level} {each.place.file}:{each.place.line}"
+            if each.place
+            else f"{each.number:03} {each.level}"
+            for each in family(subject)
+        ]
+
+
+# ------------------------------------------------------------------ files of the deployment
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("Procfile", "release: python manage.py migrate\nweb: gunicorn mysite.asgi -k uvicorn.workers.UvicornWorker\n", "507 warning Procfile:2"),  # noqa: E501
+        ("gunicorn.conf.py", "bind = '0.0.0.0:8000'\nworker_class = 'uvicorn.workers.UvicornH11Worker'\n", "507 warning gunicorn.conf.py:2"),  # noqa: E501
+        ("Dockerfile", 'FROM python:3.13\nCMD ["gunicorn", "--bind", ":8000", "mysite.wsgi:application"]\n', "508 warning Dockerfile:2"),  # noqa: E501
+        ("deploy/uwsgi.ini", "[uwsgi]\nmodule = mysite.wsgi:application\n", "508 warning deploy/uwsgi.ini:2"),
+        ("systemd/mysite.service", "[Service]\nExecStart=/venv/bin/uvicorn mysite.asgi:application \\\n  --reload --port 8000\n", "509 warning systemd/mysite.service:2"),  # noqa: E501
+        ("Dockerfile", 'CMD ["python", "manage.py", "runserver", "0.0.0.0:8000"]\n', "509 warning Dockerfile:1"),
+        ("compose.yaml", "services:\n  web:\n    environment:\n      PYTHONASYNCIODEBUG: 1\n", "509 warning compose.yaml:4"),  # noqa: E501
+    ],
+)  # fmt: skip
+def test_what_a_file_of_the_deployment_has_wrong_is_found_at_its_line(
+    site: Site, name: str, text: str, expected: str
+) -> None:
+    write(site, name, text)
+    assert found(site, deployment.check) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Procfile", "web: python manage.py runasgi\n"),
+        ("Procfile", "# once: gunicorn mysite.wsgi -k uvicorn.workers.UvicornWorker --reload\nweb: python manage.py runasgi\n"),  # noqa: E501
+        ("gunicorn.conf.py", "worker_class = 'uvicorn_worker.UvicornWorker'\nreload = False\n"),
+        ("Dockerfile", 'RUN pip install gunicorn uvicorn\nCMD ["gunicorn", "mysite.asgi:application"]\n'),
+        ("docker-compose.override.yml", "services:\n  web:\n    command: python manage.py runserver 0.0.0.0:8000\n"),
+        ("compose.dev.yaml", "command: uvicorn mysite.asgi:application --reload\n"),
+        ("notes.txt", "gunicorn mysite.wsgi --reload\n"),
+        ("systemd/mysite.service", "[Service]\nExecStart=/venv/bin/uvicorn mysite.asgi:application --reload-delay-none\n"),  # noqa: E501
+    ],
+)  # fmt: skip
+def test_what_is_right_or_not_for_production_is_not_reported(site: Site, name: str, text: str) -> None:
+    write(site, name, text)
+    assert found(site, deployment.check) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("uvicorn mysite.asgi:application --host 0.0.0.0", ["505 warning Procfile:1"]),
+        ('["uvicorn", "mysite.asgi:application"]', ["505 warning Procfile:1"]),
+        ("uvicorn mysite.asgi:application --timeout-graceful-shutdown 20", []),
+        ("pip install uvicorn", []),
+        ("python manage.py runasgi", []),
+    ],
+)
+def test_a_shutdown_without_limit_is_found_where_there_are_streams(
+    site: Site, command: str, expected: list[str]
+) -> None:
+    site.write("mysite/feed", STREAM)
+    write(site, "Procfile", f"web: {command}\n")
+    assert found(site, deployment.check, "mysite.feed") == expected
+    assert found(site, deployment.check) == []
+
+
+@pytest.mark.parametrize("line", ['request.META["REMOTE_ADDR"]', "request.META['REMOTE_ADDR']"])
+def test_the_address_is_missing_behind_a_unix_socket(site: Site, line: str) -> None:
+    """Whether BIND or a file of the deployment has it; not on TCP, and not with get()."""
+    site.write("mysite/limits", f"def address(request):\n    return {line}\n")
+    expected = ["510 warning mysite/limits.py:2"]
+    assert found(site, deployment.check, "mysite.limits", bind=["unix:/run/mysite.sock"]) == expected
+    assert found(site, deployment.check, "mysite.limits") == []
+    write(site, "mysite.service", "ExecStart=/venv/bin/gunicorn mysite.asgi --bind unix:/run/mysite.sock\n")
+    assert found(site, deployment.check, "mysite.limits") == expected
+    site.write("mysite/limits", "def address(request):\n    return request.META.get('REMOTE_ADDR')\n")
+    assert found(site, deployment.check, "mysite.limits", bind=["unix:/run/mysite.sock"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "workers"),
+    [
+        ("Procfile", "web: gunicorn mysite.asgi --workers 4 -k uvicorn_worker.UvicornWorker\n", 4),
+        ("Procfile", "web: uvicorn mysite.asgi:application --workers=3\n", 3),
+        ("Dockerfile", 'ENV WEB_CONCURRENCY=6\nCMD ["gunicorn", "-w", "2", "mysite.asgi"]\n', 6),
+        ("gunicorn.conf.py", "workers = 5\nworker_connections = 1000\n", 5),
+        ("gunicorn.conf.py", "workers = multiprocessing.cpu_count()\n", 1),
+        ("Procfile", "web: python manage.py runasgi -w\n", 1),
+    ],
+)
+def test_workers_are_those_that_the_deployment_starts(site: Site, name: str, text: str, workers: int) -> None:
+    write(site, name, text)
+    with inspected(site.folder) as subject:
+        assert subject.workers == workers
+
+
+# ------------------------------------------------------------------ the server
+
+
+def test_streams_of_events_that_a_proxy_would_hold_back_are_found(site: Site) -> None:
+    site.write("mysite/feed", STREAM)
+    assert found(site, server.check, "mysite.feed") == ["512 warning mysite/feed.py:9", "512 warning mysite/feed.py:13"]
+
+
+def test_a_middleware_of_the_project_may_set_the_header_for_all_streams(site: Site) -> None:
+    site.write("mysite/feed", STREAM)
+    site.write("mysite/headers", "def unbuffered(get_response):\n    '''Sets X-Accel-Buffering.'''\n")
+    site.append("mysite/settings", "MIDDLEWARE = ['mysite.headers.unbuffered']\n")
+    assert found(site, server.check, "mysite.feed", "mysite.headers") == []
+
+
+@pytest.mark.parametrize("trusted", [["*"], ["10.0.0.1", "*"]])
+def test_trusting_everybody_is_found_where_everybody_gets_in(site: Site, trusted: list[str]) -> None:
+    assert found(site, server.check, bind=["0.0.0.0:8000"], trusted_proxies=trusted) == ["503 warning"]
+    behind = ["unix:/run/a.sock", "127.0.0.1:80", "[::1]:80"]
+    assert found(site, server.check, bind=behind, trusted_proxies=trusted) == []
+    assert found(site, server.check, bind=["0.0.0.0:8000"], trusted_proxies=["10.0.0.1"]) == []
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Somebody's."""
+
+
+def test_threads_without_limit_are_found_under_djangos_handler_and_foreign_applications(site: Site) -> None:
+    assert found(site, server.check, application=application) == ["504 warning"]
+    assert found(site, server.check, application=application, uvicorn={"limit_concurrency": 50}) == []
+    assert found(site, server.check) == []
+    site.write("mysite/urls", MIXED_URLS.replace('path("stock/", stock), ', ""))
+    assert found(site, server.check, application=application) == []
+
+
+@pytest.mark.parametrize(
+    ("installed", "wanted", "violated"),
+    [
+        ("3.8.1", ">=3.9.1,<4", ">=3.9.1"),
+        ("4.0", ">=3.9.1,<4", "<4"),
+        ("3.9.1", ">=3.9.1,<4", None),
+        ("3.13.0", ">=3.9.1,<4", None),
+        ("5.2b1", ">=5.2", None),
+        ("1.2.3", "!=1.2.3,~=1.2", None),
+    ],
+)
+def test_a_version_beyond_its_bounds_is_told_from_one_within(installed: str, wanted: str, violated: str | None) -> None:
+    assert server._violated(installed, wanted) == violated
+
+
+def test_the_versions_installed_here_fit(site: Site) -> None:
+    assert [each for each in found(site, server.check) if each.startswith("511")] == []
+
+
+def test_installed_packages_with_state_by_thread_are_listed(site: Site, tmp_path: Path) -> None:
+    """They are the user's only where they are in the project."""
+    site.write("mysite/state", "import threading\nstate = threading.local()\n")
+    assert found(site, server.check, "mysite.state") == []
+
+
+# ------------------------------------------------------------------ settings that depend on URLs and sources
+
+
+def test_atomic_requests_are_one_finding_that_lists_the_asynchronous_views(site: Site) -> None:
+    site.append(
+        "mysite/settings",
+        """
+        DATABASES = {
+            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "ATOMIC_REQUESTS": True},
+            "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+        }
+        """,
+    )
+    site.append(
+        "mysite/urls",
+        """
+        from django.db import transaction
+        from django.views import View
+
+        class Late(View):
+            async def get(self, request):
+                return HttpResponse("")
+
+        @transaction.non_atomic_requests
+        async def free(request):
+            return HttpResponse("")
+
+        @transaction.non_atomic_requests(using="other")
+        async def free_of_another(request):
+            return HttpResponse("")
+
+        urlpatterns += [
+            path("late/", Late.as_view()), path("free/", free), path("shop/", free_of_another),
+        ]
+        """,
+    )
+    with inspected(site.folder, "mysite.urls") as subject:
+        (finding,) = settings_databases.check(subject)
+    assert (finding.number, finding.place and finding.place.line) == (106, 10)
+    assert [line.partition(":")[0] for line in finding.chain] == ["/prices/", "/late/", "/shop/"]
+
+
+@pytest.mark.parametrize("call", ["await send.aenqueue(5)", "send.enqueue(order_id=5)"])
+def test_tasks_that_run_inside_the_request_are_found_where_there_are_any(site: Site, call: str) -> None:
+    """A warning in production; from Django 6.0 on."""
+    import django
+
+    expected = ["118 warning mysite/orders.py:2"] if django.VERSION >= (6, 0) else []
+    site.append("mysite/settings", "DEBUG = False\n")
+    site.write("mysite/orders", f"async def order(request, send):\n    {call}\n")
+    assert found(site, settings_services.check, "mysite.orders") == expected
+    assert found(site, settings_services.check) == []
+
+
+@pytest.mark.parametrize("call", ["await cache.aget('a')", "await caches['pages'].aset('a', 1)"])
+def test_asynchronous_calls_of_a_cache_that_is_not_asynchronous_are_told(site: Site, call: str) -> None:
+    site.append(
+        "mysite/settings",
+        "CACHES = {'default': {'BACKEND': 'django.core.cache.backends.filebased.FileBasedCache', 'LOCATION': '/x'}}\n",
+    )
+    site.write("mysite/pages", f"async def page(request, cache, caches):\n    {call}\n")
+    assert found(site, settings_services.check, "mysite.pages") == ["122 info mysite/pages.py:2"]
+    site.append("mysite/settings", "CACHES = {'default': {'BACKEND': 'django.core.cache.backends.dummy.DummyCache'}}\n")
+    assert found(site, settings_services.check, "mysite.pages") == []
+
+
+def test_throttling_in_local_memory_is_found(site: Site) -> None:
+    site.append("mysite/settings", "REST_FRAMEWORK = {'DEFAULT_THROTTLE_CLASSES': ['a.B']}\n")
+    assert found(site, settings_services.check, workers=4) == ["109 error"]
+    assert found(site, settings_services.check) == ["109 info"]
+
+
+@pytest.mark.parametrize("version", [(5, 2), (6, 0), (6, 1)])
+def test_a_prefix_with_a_slash_is_found_before_django_6_1(
+    site: Site, version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django.VERSION", (*version, 0, "final", 0))
+    site.append("mysite/settings", "FORCE_SCRIPT_NAME = '/shop/'\n")
+    assert found(site, settings_http.check) == ([] if version == (6, 1) else ["116 error mysite/settings.py:8"])
+    site.append("mysite/settings", "FORCE_SCRIPT_NAME = '/shop'\n")
+    assert found(site, settings_http.check) == []
+
+
+def test_two_prefixes_that_differ_are_found(site: Site) -> None:
+    site.append("mysite/settings", "FORCE_SCRIPT_NAME = '/shop'\n")
+    assert found(site, settings_http.check, root_path="/store") == ["117 warning mysite/settings.py:8"]
+    assert found(site, settings_http.check, root_path="/shop") == []
+
+
+@pytest.mark.parametrize("gzip", ["django.middleware.gzip.GZipMiddleware", "mysite.compress.Compress"])
+def test_compressed_streams_are_found_with_django_6_0_only(
+    site: Site, gzip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.write(
+        "mysite/compress", "from django.middleware.gzip import GZipMiddleware\nclass Compress(GZipMiddleware): ...\n"
+    )
+    site.write("mysite/feed", STREAM)
+    site.append("mysite/settings", f"MIDDLEWARE = ['django.middleware.common.CommonMiddleware', '{gzip}']\n")
+    monkeypatch.setattr("django.VERSION", (6, 0, 1, "final", 0))
+    assert found(site, settings_http.check, "mysite.feed") == ["119 warning mysite/settings.py:8"]
+    assert found(site, settings_http.check) == []
+    monkeypatch.setattr("django.VERSION", (6, 1, 0, "final", 0))
+    assert found(site, settings_http.check, "mysite.feed") == []
