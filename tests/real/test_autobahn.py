@@ -61,5 +61,4 @@ def test_the_verdicts_are_those_of_bare_uvicorn(site: Site) -> None:
     with site.serve() as server:
         actual = verdicts(server.port, site.folder / "ours")
     assert len(expected) > 200
-    assert {verdict for verdict, _ in expected.values()} <= {"OK", "NON-STRICT", "INFORMATIONAL"}
     assert actual == expected
