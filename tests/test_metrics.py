@@ -1,9 +1,9 @@
 """Metrics from real servers: what they say is what the client has counted."""
 
-import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from django_asgi_deploy.server import multiprocess
 from tests.programs import require_package, require_program
 from tests.tables import rows
 from tests.test_static import get
-from tests.utils import DEADLINE_SECONDS, Server, Site, until
+from tests.utils import DEADLINE_SECONDS, Server, Site, run_to_end, until
 
 URLS = """
     import asyncio, time
@@ -95,6 +95,12 @@ def test_requests_are_counted_by_method_url_pattern_and_status(server: Server) -
     assert 0 <= found["django_asgi_loop_lag_seconds"] < DEADLINE_SECONDS
 
 
+def test_the_url_pattern_is_known_under_djangos_own_handler_too(measured: Site) -> None:
+    with measured.serve("--handler", "django") as server:
+        assert get(server, "/items/7/").status == 200
+        until(partial(has, server, labelled(REQUESTS, method="GET", route="/items/<int:number>/", status=200), 1))
+
+
 def test_a_client_that_leaves_is_counted(server: Server) -> None:
     with server.connect() as sock:
         sock.sendall(b"GET /silent HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -147,7 +153,7 @@ def test_processes_that_share_a_directory_answer_for_each_other_and_for_those_th
             assert get(third, "/async").status == 200
             sent += 1
             until(partial(has, first, name, sent))
-            multiprocess.mark_dead(str(shared), second.process.pid)
+            mark_dead(shared, second.process.pid)
             found = metrics(first)
             assert found[name] == sent
             assert found["django_asgi_requests_in_flight"] == 1
@@ -157,22 +163,26 @@ def test_processes_that_share_a_directory_answer_for_each_other_and_for_those_th
 
 
 def has(server: Server, name: str, value: float) -> bool:
-    return metrics(server)[name] == value
+    return metrics(server).get(name) == value
 
 
-def test_the_directory_of_the_workers_is_made_and_removed_but_not_the_users(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv(multiprocess.VARIABLE, str(tmp_path))
-    assert multiprocess.directory() == str(tmp_path)
-    multiprocess.remove(str(tmp_path))
-    assert tmp_path.exists()
-    monkeypatch.setenv(multiprocess.VARIABLE, "")
-    folder = multiprocess.directory()
-    assert os.listdir(folder) == []
-    assert multiprocess.directory() == folder
-    multiprocess.remove(folder)
-    assert not os.path.exists(folder)
+def mark_dead(folder: Path, pid: int) -> None:
+    """As the supervisor does."""
+    code = f"from django_asgi_deploy.server.multiprocess import mark_dead; mark_dead({pid})"
+    done = run_to_end([sys.executable, "-c", code], folder, {multiprocess.VARIABLE: str(folder)})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_directory_of_the_workers_is_made_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(multiprocess.VARIABLE, raising=False)
+    folder = multiprocess.make_folder()
+    monkeypatch.delenv(multiprocess.VARIABLE)
+    monkeypatch.setenv(multiprocess.VARIABLE, str(folder))  # so that it is gone after this test
+    assert folder is not None
+    assert Path(folder).is_dir()
+    assert multiprocess.make_folder() is None
+    multiprocess.remove_folder(folder)
+    assert not Path(folder).exists()
 
 
 def test_without_the_library_it_says_what_to_install(site: Site) -> None:
