@@ -3,12 +3,17 @@
 import json
 import os
 import signal
+import textwrap
 from collections import Counter
+from functools import partial
 from pathlib import Path
+
+import pytest
 
 from tests.chaos.service import Running, Service, open_request, until
 from tests.programs import require_package
 from tests.test_metrics import REQUESTS, labelled, metrics
+from tests.utils import Server, Site
 
 WHO = labelled(REQUESTS, method="GET", route="/who", status=200)
 
@@ -60,3 +65,30 @@ def test_what_workers_have_counted_outlives_them_and_each_request_is_one_line(tm
     assert seen == {f"/who?n={number}": 1 for number in range(90)}
     assert {line["pid"] for line in lines} <= set(running.started)
     assert os.listdir(temporary) == []
+
+
+def has_reloaded(server: Server, times: int) -> bool:
+    return sum(line.startswith("Reloaded in ") for line in server.lines) >= times
+
+
+@pytest.mark.real
+def test_after_a_reload_each_line_is_there_once(site: Site) -> None:
+    logging = """
+    LOGGING = {
+        "version": 1,
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "root": {"handlers": ["console"], "level": "INFO"},
+    }
+    """
+    site.append("mysite/settings", textwrap.dedent(logging))
+    with site.serve("--reload") as server:
+        server.get("/?n=1")
+        server.wait_for(r'"GET /\?n=1 ')
+        for number in (2, 3):
+            site.append("mysite/urls", f"# version {number}\n")
+            until(partial(has_reloaded, server, number - 1))
+            server.get(f"/?n={number}")
+            server.wait_for(rf'"GET /\?n={number} ')
+        server.stop()
+    for number in (1, 2, 3):
+        assert sum(f'"GET /?n={number} ' in line for line in server.lines) == 1
