@@ -72,7 +72,7 @@ def _load(
 ) -> tuple[Project, Config]:
     with logs.loggers_kept_enabled():
         project = load()
-    logs.configure(colour=colour, bare=settings.access_log == "json")
+    logs.configure(settings.access_log, colour=colour)
     config = build_config(settings, project.application, lifespan=project.application is project.ours or None)
     if announces:
         say(_banner(settings, project, config, debug=debug))
