@@ -53,19 +53,21 @@ def _is_not_of_a_websocket(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def without_start_and_end() -> Iterator[None]:
-    """For servers that come and go: not uvicorn's lines about each start and end, nor about requests that are cut."""
+    """For servers that come and go: not the lines about each start and end, nor about requests that are cut."""
+    of_the_process = ("uvicorn/server.py", "uvicorn/lifespan/on.py", "django_asgi_deploy/server/worker.py")
 
     def is_worth_a_line(record: logging.LogRecord) -> bool:
-        is_about_the_process = record.pathname.endswith(("uvicorn/server.py", "uvicorn/lifespan/on.py"))
         is_expected = record.levelno < logging.WARNING or str(record.msg).startswith("Cancel ")
-        return not (is_about_the_process and is_expected)
+        return not (is_expected and record.pathname.endswith(of_the_process))
 
-    logger = logging.getLogger("uvicorn.error")
-    logger.addFilter(is_worth_a_line)
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", "django_asgi_deploy.server")]
+    for logger in loggers:
+        logger.addFilter(is_worth_a_line)
     try:
         yield
     finally:
-        logger.removeFilter(is_worth_a_line)
+        for logger in loggers:
+            logger.removeFilter(is_worth_a_line)
 
 
 def _loggers() -> list[logging.Logger]:
