@@ -78,7 +78,7 @@ def _looked_at(node: ast.AST) -> list[ast.expr]:
 def _passes_to_reader(function: Any, node: Any, call: ast.Call, is_it: Callable[[ast.AST], bool]) -> bool:
     """Whether it is passed to a function that looks at it; Django's user_passes_test() calls one that does."""
     given = [argument for argument in call.args if is_it(argument)]
-    if given and function.__module__ == "django.contrib.auth.decorators":
+    if given and function.__globals__.get("__name__") == "django.contrib.auth.decorators":
         return True
     return any("used" in functions.argument_roles(function, call, argument) for argument in given)
 

@@ -277,7 +277,7 @@ def _argument(function: Any, call: ast.Call, index: int, depth: int) -> set[Role
         index += called is not MISSING
     plain = function_of(called)
     node = node_of_code(plain.__code__) if plain else None
-    if plain is None or node is None or not depth or isinstance(node, ast.AsyncFunctionDef | ast.Lambda):
+    if plain is None or node is None or not depth or isinstance(node, ast.AsyncFunctionDef):
         return {"passed"}
     parameter = first_parameter(node, index)
     if parameter is None:
