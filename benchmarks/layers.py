@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import uvloop
 
-from django_asgi_deploy.layers.health import Health, Readiness, is_loopback
+from django_asgi_deploy.layers.health import Health, Readiness
 from django_asgi_deploy.layers.lifespan import Contexts
 from django_asgi_deploy.layers.limits import BodyLimit, Deadline, InFlight
 from django_asgi_deploy.layers.mount import Mount
@@ -65,7 +65,7 @@ def in_context(app: ASGIApp) -> ASGIApp:
 LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
     "LIFESPAN": in_context,
     "LIVE_PATH, READY_PATH": lambda app: Health(
-        app, "/livez", "/readyz", Readiness({}, 3), is_draining=lambda: False, is_trusted=is_loopback
+        app, "/livez", "/readyz", Readiness({}, 3), is_draining=lambda: False, is_trusted=lambda scope: True
     ),
     "MAX_BODY_BYTES": lambda app: BodyLimit(app, 10_000_000),
     "REQUEST_TIMEOUT_SECONDS": lambda app: Deadline(app, 30),

@@ -4,12 +4,15 @@ A field of Settings is at once the key in ``settings.ASGI_DEPLOY``, the command-
 ``ASGI_DEPLOY_<KEY>`` and the row in the reference documentation. This is the only module that reads
 ``django.conf.settings`` for our options.
 
-Over 400 lines, because every option is declared here, and nowhere else.
+Over 400 lines, because the options are in one class: whoever looks for one, or for what contradicts it, looks here.
 """
 
 import difflib
+import importlib.util
 import json
 import os
+import re
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +20,11 @@ from typing import Any, Literal
 
 from django_asgi_deploy.addresses import parse_address
 from django_asgi_deploy.exceptions import ConfigurationError
+from django_asgi_deploy.lines import check_format
 from django_asgi_deploy.options import Option, option, options_of
 from django_asgi_deploy.origins import OriginPattern
 from django_asgi_deploy.prefixes import parse_prefix
+from django_asgi_deploy.proxies import CLIENT_HEADERS, check_forwarded_header, parse_proxy
 
 PREFIX = "ASGI_DEPLOY_"
 
@@ -40,6 +45,17 @@ GROUPS = {
 
 SETTINGS = "settings.ASGI_DEPLOY"
 
+# Options that ask for something that only a supervisor can do.
+OF_THE_SUPERVISOR = (
+    "WORKERS",
+    "PRELOAD",
+    "BOOT_TIMEOUT_SECONDS",
+    "HEARTBEAT_TIMEOUT_SECONDS",
+    "MAX_REQUESTS",
+    "MAX_LIFETIME_SECONDS",
+    "MAX_RSS_BYTES",
+)
+
 
 def check_middleware(entry: object) -> None:
     match entry:
@@ -48,14 +64,24 @@ def check_middleware(entry: object) -> None:
     raise ValueError("expected an import string, or a pair of an import string and a dictionary of options")
 
 
-def check_path(path: str) -> None:
-    if not path.startswith("/") or any(character in path for character in "?#% "):
-        raise ValueError('expected a path from the root, such as "/healthz"')
-
-
 def check_mount(prefix: str) -> None:
     if not parse_prefix(prefix):
         raise ValueError('Django itself is there; expected a prefix such as "/api"')
+
+
+def check_root_path(text: str) -> None:
+    if not parse_prefix(text) or text.endswith("/") or "%" in text:
+        raise ValueError('expected a prefix without a slash at the end, such as "/shop"')
+
+
+def check_path(text: str) -> None:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError('expected a path from the root, such as "/healthz"')
+
+
+def check_header_name(text: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", text):
+        raise ValueError('expected the name of a header, such as "x-request-id"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +106,10 @@ class Settings:
         minimum=1,
     )
     static: Literal["auto", "off"] = option(
-        "auto", "application", "Static files: auto serves them through the finders while DEBUG is on; off never does."
+        "auto",
+        "application",
+        "Static files: auto serves them through the finders while DEBUG is on, and otherwise from STATIC_ROOT; off "
+        "never does.",
     )
     middleware: list[Any] = option(
         [],
@@ -129,14 +158,78 @@ class Settings:
     backlog: int = option(
         2048, "network", "Connections that may wait in the kernel until they are accepted.", minimum=1
     )
+    root_path: str | None = option(
+        None,
+        "proxy",
+        "Prefix that the site is served under, such as /shop, whether the proxy strips it or not.",
+        check=check_root_path,
+    )
+    trusted_proxies: list[str] = option(
+        ["127.0.0.0/8", "::1", "unix"],
+        "proxy",
+        "Who is believed to be a proxy: addresses, networks, unix (whoever connects to a unix socket), or * (everybody "
+        "who connects).",
+        items="addresses and networks, unix or *",
+        check=parse_proxy,
+    )
+    forwarded_headers: list[str] = option(
+        ["x-forwarded-for", "x-forwarded-proto"],
+        "proxy",
+        "The headers that the proxy sets; whatever else is forwarded is the client's own, and ignored.",
+        items="names of headers",
+        check=check_forwarded_header,
+    )
     ssl_certfile: str | None = option(None, "tls", "Certificate chain (PEM); serves HTTPS on every address.")
     ssl_keyfile: str | None = option(None, "tls", "Private key (PEM), when it isn't in the certificate's file.")
     ssl_ca_certs: str | None = option(
         None, "tls", "CA certificates (PEM); clients must then show a certificate that one of these signed."
     )
     workers: int = option(1, "processes", "Worker processes.", minimum=1)
+    supervisor: Literal["auto", "on", "off"] = option(
+        "auto",
+        "processes",
+        "A process that watches and replaces the workers: auto has one if there are several, or an option needs it.",
+    )
+    preload: Literal["auto", "on", "off"] = option(
+        "auto",
+        "processes",
+        "Import the project once and fork the workers: auto does unless the import leaves threads running.",
+    )
+    boot_timeout_seconds: int = option(
+        60, "processes", "Seconds that importing the project, and then each worker's start, may take.", minimum=1
+    )
+    heartbeat_timeout_seconds: int = option(
+        30,
+        "processes",
+        "Seconds that a worker's event loop may stand still; then it is replaced. Its stacks are logged at half of it.",
+        minimum=2,
+    )
+    drain_delay_seconds: int = option(
+        0,
+        "processes",
+        "Seconds that a stopping server goes on as before, so that load balancers notice that it isn't ready any more.",
+        minimum=0,
+    )
     graceful_timeout_seconds: int = option(
         30, "processes", "Seconds that open requests are given to finish when the server is asked to stop.", minimum=0
+    )
+    warmup: list[str] = option(
+        [],
+        "processes",
+        "What each worker runs before it takes connections: paths such as /, and import strings of callables.",
+        items="paths and import strings",
+    )
+    max_requests: int | None = option(None, "processes", "Requests after which a worker is replaced.", minimum=1)
+    max_requests_jitter: int = option(
+        0, "processes", "Up to so many more for each worker, at random, so that not all are due at once.", minimum=0
+    )
+    max_lifetime_seconds: int | None = option(None, "processes", "Age at which a worker is replaced.", minimum=1)
+    max_rss_bytes: int | None = option(None, "processes", "Resident memory at which a worker is replaced.", minimum=1)
+    pid_file: str | None = option(None, "processes", "File that holds the process ID while the server runs.")
+    process_name: str | None = option(
+        None,
+        "processes",
+        "What ps shows in the place of the command line, with each process's role; needs setproctitle.",
     )
     max_body_bytes: int | None = option(
         None, "limits", "Bytes that the body of a request may have; one that has more is answered with 413.", minimum=1
@@ -179,8 +272,24 @@ class Settings:
     ready_timeout_seconds: int = option(
         3, "health", "Seconds that each of READY_CHECKS may take before it counts as failed.", minimum=1
     )
-    access_log: Literal["auto", "text", False] = option(
-        "auto", "http", "One line per request: text, off, or auto: text while DEBUG is on, otherwise off."
+    access_log: Literal["auto", "text", "json", False] | str = option(
+        "auto",
+        "observing",
+        "One line per request: text, json, a format, off, or auto: text while DEBUG is on, otherwise off.",
+        items='a format such as "{path} {status}"',
+        check=check_format,
+    )
+    request_id_header: str | None = option(
+        None,
+        "observing",
+        "Header with the id of the request: taken from trusted proxies, made where it is missing, and returned.",
+        check=check_header_name,
+    )
+    metrics_path: str | None = option(
+        None,
+        "observing",
+        "Path that answers trusted clients with metrics for Prometheus, such as /metrics.",
+        check=check_path,
     )
     loop: str = option(
         "auto",
@@ -208,6 +317,16 @@ class Settings:
         for each in OPTIONS.values():
             yield each, getattr(self, each.name), self.origins.get(each.key, "default")
 
+    @property
+    def needs_supervisor(self) -> list[str]:
+        """The options that were given and that only a supervisor can obey, each with its origin."""
+        given = [key for key in OF_THE_SUPERVISOR if getattr(self, key.lower()) != OPTIONS[key].default]
+        return [f"{key} ({self.origins[key]})" for key in given]
+
+    @property
+    def is_supervised(self) -> bool:
+        return self.supervisor == "on" or (self.supervisor == "auto" and bool(self.needs_supervisor))
+
     def where(self, key: str) -> str:
         """Where the value was given, for messages."""
         origin = self.origins.get(key, "default")
@@ -234,6 +353,7 @@ def load(command_line: Mapping[str, Any] | None = None, checks: Iterable[Check] 
     draft.read_environment(os.environ)
     draft.read_command_line(command_line or {})
     draft.fall_back_to_port(os.environ)
+    draft.fall_back_to_forwarded_allow_ips(os.environ)
     settings = Settings(**draft.values, origins=draft.origins, notes=tuple(draft.notes))
     problems = [*draft.problems, *_contradictions(settings)]
     for check in checks:
@@ -272,8 +392,14 @@ class _Draft:
     def read_concurrency(self, environ: Mapping[str, str]) -> None:
         """WEB_CONCURRENCY, which a platform sets unasked: not worth refusing to start."""
         count = environ.get("WEB_CONCURRENCY", "")
-        if count not in ("", "1"):
-            self.notes.append(f"WEB_CONCURRENCY={count} asks for {count} workers; this version serves with one.")
+        if not count:
+            return
+        if not (count.isdecimal() and int(count)):
+            self.notes.append(f"WEB_CONCURRENCY={count} is ignored: expected a number of workers.")
+        elif sys.platform == "linux" or count == "1":
+            self._take_text(OPTIONS["WORKERS"], count, "WEB_CONCURRENCY", f"WEB_CONCURRENCY={count}")
+        else:
+            self.notes.append(f"WEB_CONCURRENCY={count} is ignored: more than one worker needs Linux.")
 
     def read_environment(self, environ: Mapping[str, str]) -> None:
         for variable, text in environ.items():
@@ -306,6 +432,19 @@ class _Draft:
             self.notes.append(f"PORT={port} in the environment: listening on 0.0.0.0:{port}.")
         else:
             self.problems.append(f"PORT={port}: expected a number; it binds 0.0.0.0:$PORT.")
+
+    def fall_back_to_forwarded_allow_ips(self, environ: Mapping[str, str]) -> None:
+        """FORWARDED_ALLOW_IPS, by which uvicorn and gunicorn are told the same as TRUSTED_PROXIES tells us."""
+        variable = "FORWARDED_ALLOW_IPS"
+        text = environ.get(variable)
+        if not text:
+            return
+        if origin := self.origins.get("TRUSTED_PROXIES"):
+            self.notes.append(f"{variable}={text} is not used: TRUSTED_PROXIES is given by {origin}.")
+            return
+        entries = [*filter(None, map(str.strip, text.split(",")))]
+        self._take(OPTIONS["TRUSTED_PROXIES"], entries, variable, f"{variable}={text}")
+        self.notes.append(f"{variable}={text} in the environment: taken for TRUSTED_PROXIES.")
 
     def _take_text(self, known: Option, text: str, origin: str, shown: str) -> None:
         try:
@@ -340,11 +479,7 @@ def _contradictions(settings: Settings) -> list[str]:
         problems += [
             f"{what} needs SSL_CERTFILE beside it: without a certificate nothing is encrypted." for what in in_vain
         ]
-    if settings.workers > 1:
-        problems.append(
-            f"WORKERS = {settings.workers} ({settings.origins['WORKERS']}): more than one worker comes with the "
-            "supervisor, which this version doesn't have yet; serve with one worker."
-        )
+    problems += _supervisor_contradictions(settings)
     if settings.websocket_allowed_origins and not settings.websocket:
         where = settings.origins["WEBSOCKET_ALLOWED_ORIGINS"]
         problems.append(f"WEBSOCKET_ALLOWED_ORIGINS ({where}) needs WEBSOCKET beside it: it is for that application.")
@@ -355,6 +490,12 @@ def _contradictions(settings: Settings) -> list[str]:
     problems += [
         f"{key}: {item!r} is given twice." for key in ("LIFESPAN", "READY_CHECKS") for item in _twice(settings, key)
     ]
+    clients = [name.lower() for name in settings.forwarded_headers if name.lower() in CLIENT_HEADERS]
+    if len(clients) > 1:
+        problems.append(
+            f"FORWARDED_HEADERS ({settings.origins['FORWARDED_HEADERS']}): {' and '.join(clients)} all say who the "
+            "client is; name the one that your proxy sets, since it passes the others through."
+        )
     if len(set(map(parse_prefix, settings.mounts))) < len(settings.mounts):
         prefixes = ", ".join(map(repr, settings.mounts))
         problems.append(f"MOUNTS ({settings.origins['MOUNTS']}): two of {prefixes} are the same.")
@@ -379,6 +520,29 @@ def _needing(settings: Settings, needed: str, *keys: str) -> list[str]:
 def _twice(settings: Settings, key: str) -> list[str]:
     items = getattr(settings, key.lower())
     return sorted({item for item in items if items.count(item) > 1})
+
+
+def _supervisor_contradictions(settings: Settings) -> list[str]:
+    problems = []
+    needing = settings.needs_supervisor
+    if needing and settings.supervisor == "off":
+        problems.append(
+            f"SUPERVISOR = 'off' ({settings.origins['SUPERVISOR']}): {', '.join(needing)} "
+            f"need{'s' * (len(needing) == 1)} the supervisor; leave SUPERVISOR out."
+        )
+    elif settings.is_supervised and sys.platform != "linux":
+        what = ", ".join(needing) or f"SUPERVISOR ({settings.origins['SUPERVISOR']})"
+        problems.append(f"{what}: the supervisor needs Linux. On this system, one worker without these options serves.")
+    if settings.max_requests_jitter and settings.max_requests is None:
+        problems.append(
+            f"MAX_REQUESTS_JITTER ({settings.origins['MAX_REQUESTS_JITTER']}) needs MAX_REQUESTS beside it."
+        )
+    if settings.process_name and not importlib.util.find_spec("setproctitle"):
+        problems.append(
+            f"PROCESS_NAME ({settings.origins['PROCESS_NAME']}) needs a package: "
+            'python -m pip install "django-asgi-deploy[process-name]"'
+        )
+    return problems
 
 
 def _shown(value: Any) -> str:

@@ -43,6 +43,14 @@ class AddressError(ASGIDeployError):
         self.status = status
 
 
+class PidFileError(ASGIDeployError):
+    """The PID file belongs to a live process (TEMPORARY), or can't be written (USAGE)."""
+
+    def __init__(self, message: str, status: ExitStatus = ExitStatus.TEMPORARY) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ProjectError(ASGIDeployError):
     """The project's own code fails: settings, ``asgi.py``, URLconf or system checks."""
 

@@ -21,8 +21,8 @@ def option(
 ) -> Any:
     """A dataclass field that is an option.
 
-    ``items`` says in words what a list or dictionary holds; ``check`` raises ValueError for a value, or an item of a
-    list, or a key of a dictionary, that is none.
+    ``items`` says in words what a list or dictionary holds, or what an option takes beside its words; ``check`` raises
+    ValueError for a value, or an item of a list, or a key of a dictionary, that is none.
     """
     metadata = {"group": group, "help": text, "flag": flag, "minimum": minimum, "items": items, "check": check}
     if isinstance(default, (list, dict)):
@@ -63,7 +63,7 @@ class Option:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What may stand in the place of a number: "auto", where the type is ``int | Literal["auto"]``."""
+        """What has a meaning of its own: "auto", where the type is ``int | Literal["auto"]``, or ``str | ...``."""
         literals = [part for part in typing.get_args(self.type) if typing.get_origin(part) is Literal]
         return tuple(word for part in literals for word in typing.get_args(part))
 
@@ -96,7 +96,9 @@ class Option:
             return " or ".join([*self.words, number])
         if self.is_list:
             return f"a list of {self.items}"
-        return f"a dictionary of {self.items}" if self.is_dictionary else "a string"
+        if self.is_dictionary:
+            return f"a dictionary of {self.items}"
+        return " or ".join([*map(in_words, self.words), self.items if self.words else "a string"])
 
     def parse(self, text: str) -> Any:
         """The value that a text from the environment or the command line stands for. Raises ValueError."""
@@ -118,12 +120,13 @@ class Option:
         """The value itself if it is of the option's type. Raises ValueError saying what was expected."""
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
-        if self.choices and isinstance(value, (str, bool)):  # off and False are the same
-            value = next((choice for choice in self.choices if in_words(choice) == in_words(value)), value)
+        if isinstance(value, (str, bool)):  # off and False are the same
+            value = next((each for each in (*self.choices, *self.words) if in_words(each) == in_words(value)), value)
         if not self._fits(value):
             raise ValueError(f"expected {self.expected}")
         for item in value if self.is_list or self.is_dictionary else [value]:
-            self._check(item)
+            if not self._is_word(item):
+                self._check(item)
         return list(value) if self.is_list else value
 
     def _fits(self, value: Any) -> bool:
@@ -131,13 +134,18 @@ class Option:
             return any(type(value) is type(choice) and value == choice for choice in self.choices)
         if value is None:
             return self.default is None
+        if self._is_word(value):
+            return True
         if self.is_number:
-            return value in self.words or (type(value) is int and (self.minimum is None or value >= self.minimum))
+            return type(value) is int and (self.minimum is None or value >= self.minimum)
         if self.is_list:
             return isinstance(value, (list, tuple)) and self._have_type(value, 0)
         if self.is_dictionary:
             return isinstance(value, dict) and self._have_type(value, 0) and self._have_type(value.values(), 1)
         return isinstance(value, str) and value != ""
+
+    def _is_word(self, value: Any) -> bool:
+        return any(type(value) is type(word) and value == word for word in self.words)
 
     def _have_type(self, items: Iterable[Any], parameter: int) -> bool:
         """Whether all are strings, where the type's parameter says so."""

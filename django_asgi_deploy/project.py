@@ -1,21 +1,19 @@
 """The project, loaded as ``runasgi`` serves it: settings module, checks, URLconf, application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
-from typing import cast
-from urllib.parse import urlsplit
+from typing import Any, cast
 
-from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.management.base import SystemCheckError
 from django.urls import URLResolver, get_resolver
 
-from django_asgi_deploy import importer
+from django_asgi_deploy import collected, importer
 from django_asgi_deploy.applications import import_application
-from django_asgi_deploy.asgi import Application, assemble
+from django_asgi_deploy.asgi import Application, assemble, in_front_of
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ASGIDeployError, ConfigurationError, ProjectError
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
@@ -55,6 +53,13 @@ class Project:
     found: Found  # where the application came from
     settings_module: Found
     notes: tuple[str, ...]
+    warmup: Mapping[str, Callable[[], Any] | None]  # what WARMUP says, with what is to be called; None for a path
+
+    @property
+    def host(self) -> str:
+        """A host that the project answers to."""
+        allowed = next(iter(django_settings.ALLOWED_HOSTS), "localhost")
+        return "localhost" if allowed == "*" else allowed.removeprefix(".")
 
     @property
     def pooled(self) -> PooledHandler | None:
@@ -84,24 +89,15 @@ def load(settings: Settings, *, settings_option: str | None, check: Callable[[],
     return load_application(settings, settings_module, find_application(settings, settings_module))
 
 
-def find_application(settings: Settings, settings_module: Found) -> Found | None:
-    """Where the application is; None if the project has none."""
-    return importer.find_application(
-        _configured(settings),
-        getattr(django_settings, "ASGI_APPLICATION", None),
-        getattr(django_settings, "ROOT_URLCONF", None),
-        settings_module.name,
-    )
-
-
 def load_application(settings: Settings, settings_module: Found, found: Found | None) -> Project:
     """Import what was found, or make an application. Raises ProjectError, ApplicationError or ConfigurationError."""
     if found is None:
         made = _assembled(settings)
         found = Found("django_asgi_deploy.asgi:get_asgi_application()", "the project has no asgi.py")
-        return Project(made, made, found, settings_module, (*settings.notes, *_static_files()))
+        told = (*settings.notes, *_static_files(settings))
+        return Project(made, made, found, settings_module, told, _warmup(settings))
     app = import_application(found.name, found.origin, if_wsgi=INSTEAD_OF_WSGI)
-    notes = [*settings.notes, *_other_default(found, settings_module), *_static_files()]
+    notes: list[str] = [*settings.notes, *_other_default(found, settings_module), *_static_files(settings)]
     if type(app) is cast(object, ASGIHandler):
         app = _assembled(settings, cast(ASGIHandler, app))
         if settings.handler == "pooled":
@@ -111,7 +107,19 @@ def load_application(settings: Settings, settings_module: Found, found: Found | 
     ours = app if isinstance(app, Application) else next(iter(Application.made), None)
     if ours is None:
         notes += _in_vain(settings)
-    return Project(app, ours, found, settings_module, tuple(notes))
+    if app is not ours:
+        app = in_front_of(app, settings)
+    return Project(app, ours, found, settings_module, tuple(notes), _warmup(settings))
+
+
+def find_application(settings: Settings, settings_module: Found) -> Found | None:
+    """Where the application is; nothing is imported. None if the project has none."""
+    return importer.find_application(
+        _configured(settings),
+        getattr(django_settings, "ASGI_APPLICATION", None),
+        getattr(django_settings, "ROOT_URLCONF", None),
+        settings_module.name,
+    )
 
 
 def _assembled(settings: Settings, djangos: ASGIHandler | None = None) -> Application:
@@ -163,23 +171,23 @@ def _configured(settings: Settings) -> Found | None:
     return Found(settings.application, settings.origins["APPLICATION"])
 
 
+def _warmup(settings: Settings) -> dict[str, Callable[[], Any] | None]:
+    where = settings.where("WARMUP")
+    steps: dict[str, Callable[[], Any] | None] = {}
+    for step in settings.warmup:
+        steps[step] = None if step.startswith("/") else importer.import_from_string(step, where)
+        if not (step.startswith("/") or callable(steps[step])):
+            raise ConfigurationError([f"{step!r} ({where}) can't be called; expected a path such as /, or a callable."])
+    return steps
+
+
 # ------------------------------------------------------------------ what was found under the application's name
 
 
-def _static_files() -> list[str]:
-    """A line if nobody here seems to serve the static files that the project has."""
-    servers = ("whitenoise", "servestatic", "blacknoise")
-    if (
-        django_settings.DEBUG
-        or not apps.is_installed("django.contrib.staticfiles")
-        or urlsplit(django_settings.STATIC_URL or "//").netloc
-        or any(name in path.lower() for path in django_settings.MIDDLEWARE for name in servers)
-    ):
-        return []
-    return [
-        "static files are not served while DEBUG is off: leave them to the web server in front, or to an app such as "
-        "WhiteNoise"
-    ]
+def _static_files(settings: Settings) -> list[str]:
+    """A line if nobody here serves the static files that the project has, unless that is as it was asked for."""
+    obstacle = collected.obstacle()
+    return [obstacle] if obstacle and settings.static != "off" else []
 
 
 def _in_vain(settings: Settings) -> list[str]:

@@ -8,3 +8,5 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OBSERVATION = "django_asgi_deploy.observation"  # in the scope: what layers.observe notes of a request, if it is there

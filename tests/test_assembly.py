@@ -70,6 +70,27 @@ def names_inside(app: Any, kind: str) -> list[str]:
     return names
 
 
+def test_with_the_defaults_a_view_sees_no_frame_of_ours_but_the_handlers(settings: Settings) -> None:
+    """Nor is there one behind a proxy: what it says is read before the first layer, by the application itself."""
+    settings.ROOT_URLCONF = "tests.layers.samples"
+    settings.ASGI_DEPLOY = {}
+    sent = asyncio.run(
+        exchange(get_asgi_application(), http("/frames", headers=[(b"x-forwarded-for", b"203.0.113.9")]))
+    )
+    files = sent[1]["body"].decode().split()
+    ours = {file for file in files if file.startswith("django_asgi_deploy.")}
+    assert {file for file in ours if not file.startswith("django_asgi_deploy.handlers.")} == {"django_asgi_deploy.asgi"}
+    assert files.count("django_asgi_deploy.asgi") == 1
+
+
+def test_access_log_request_id_and_metrics_are_one_frame_more(settings: Settings) -> None:
+    settings.ROOT_URLCONF = "tests.layers.samples"
+    settings.ASGI_DEPLOY = {"ACCESS_LOG": "json", "REQUEST_ID_HEADER": "x-request-id"}
+    sent = asyncio.run(exchange(get_asgi_application(), http("/frames")))
+    layers = [file for file in sent[1]["body"].decode().split() if file.startswith("django_asgi_deploy.layers.")]
+    assert layers == ["django_asgi_deploy.layers.observe"]
+
+
 def test_middleware_is_around_mounts_and_django_and_the_first_is_the_outermost(settings: Settings) -> None:
     options = {"name": "outer"}
     app = application(settings, MIDDLEWARE=[(NOTING, options), [NOTING, {"name": "inner"}]], MOUNTS={"/api": API})

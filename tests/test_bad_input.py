@@ -91,16 +91,6 @@ def test_an_unknown_flag_is_a_usage_error(site: Site) -> None:
     assert "unrecognized arguments: --wokers" in refused(site, "--wokers", "2", status=2)
 
 
-def test_more_than_one_worker_is_refused_until_there_is_a_supervisor(site: Site) -> None:
-    assert "more than one worker comes with the supervisor" in refused(site, "--workers", "2", status=2)
-
-
-def test_web_concurrency_from_a_platform_only_gets_a_line(site: Site) -> None:
-    with site.serve(WEB_CONCURRENCY="4") as server:
-        assert b"Hello" in server.get()
-        server.wait_for("WEB_CONCURRENCY=4 asks for 4 workers; this version serves with one")
-
-
 def test_the_port_that_kubernetes_injects_for_a_service_is_ignored_with_a_warning(site: Site) -> None:
     """Kubernetes sets ASGI_DEPLOY_PORT for a Service that is named asgi-deploy."""
     with site.serve(ASGI_DEPLOY_PORT="tcp://10.0.0.1:80") as server:

@@ -79,12 +79,21 @@ def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -
     assert conf.load().origins == {}
 
 
-@pytest.mark.parametrize("count", ["4", "auto"])
-def test_web_concurrency_only_gets_a_line(environment: pytest.MonkeyPatch, count: str) -> None:
+def test_web_concurrency_is_the_number_of_workers_unless_our_own_variable_is_set(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("WEB_CONCURRENCY", "4")
+    assert (conf.load().workers, conf.load().origins["WORKERS"]) == (4, "WEB_CONCURRENCY")
+    environment.setenv("ASGI_DEPLOY_WORKERS", "3")
+    assert conf.load().workers == 3
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "auto"])
+def test_a_web_concurrency_that_is_no_number_only_gets_a_line(environment: pytest.MonkeyPatch, count: str) -> None:
     environment.setenv("WEB_CONCURRENCY", count)
     loaded = conf.load()
     assert loaded.workers == 1
-    assert loaded.notes == (f"WEB_CONCURRENCY={count} asks for {count} workers; this version serves with one.",)
+    assert loaded.notes == (f"WEB_CONCURRENCY={count} is ignored: expected a number of workers.",)
 
 
 def test_a_path_object_is_as_good_as_a_string(settings: Settings, tmp_path: object) -> None:
@@ -100,7 +109,7 @@ def test_false_and_off_are_the_same_for_the_access_log(settings: Settings) -> No
     assert conf.load().access_log is False
     assert conf.load().static == "off"
     settings.ASGI_DEPLOY = {"ACCESS_LOG": 0}
-    with pytest.raises(ConfigurationError, match="expected auto or text or off"):
+    with pytest.raises(ConfigurationError, match="expected auto or text or json or off or a format such as"):
         conf.load()
 
 

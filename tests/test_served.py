@@ -265,7 +265,7 @@ def read_until(sock: socket.socket, text: bytes) -> bytes:
 def test_without_logging_lines_look_like_uvicorns_without_colour_and_appear_once(site: Site) -> None:
     with site.serve() as server:
         server.get("/?once")
-        server.wait_for(r'^INFO:     127.0.0.1:\d+ - "GET /\?once HTTP/1.0" 200 OK$')
+        server.wait_for(r'^INFO:     127.0.0.1:\d+ - "GET /\?once HTTP/1.0" 200 OK, 5 bytes in \d+\.\d ms$')
         server.stop()
         assert sum("GET /?once" in line for line in server.lines) == 1
         assert sum("Started server process" in line for line in server.lines) == 1
@@ -289,7 +289,7 @@ def test_lines_follow_the_projects_root_logger(site: Site) -> None:
         server.get("/?once")
         server.stop()
         assert sum("GET /?once" in line for line in server.lines) == 1
-        server.wait_for(r'^mine uvicorn.access .*"GET /\?once')
+        server.wait_for(r'^mine django_asgi_deploy.access .*"GET /\?once')
         assert sum(line.startswith("mine uvicorn.error Started server process") for line in server.lines) == 1
 
 
@@ -322,7 +322,7 @@ def test_a_stock_asgi_py_with_a_logging_that_disables_loggers_silences_nothing(s
         assert b"said" in server.get("/say")
         server.stop()
         assert server.lines.count("mine library the library speaks") == 1
-        server.wait_for("mine uvicorn.access")
+        server.wait_for("mine django_asgi_deploy.access")
         server.wait_for("mine uvicorn.error Shutting down")
 
 

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -151,6 +151,11 @@ class Server:
         assert match, f"no line matches {pattern!r} in:\n{self.output}"
         return match
 
+    def wait_for_line(self, number: int, seconds: float = DEADLINE_SECONDS) -> None:
+        """Until there are more than ``number`` lines, or will be no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self.lines) > number or self._ended, seconds)
+
     @property
     def url(self) -> str:
         return self.wait_for(r"^Serving (https?://\S+)")[1]
@@ -190,10 +195,9 @@ def run_server(
         env=clean_environment(environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-        **options,  # type: ignore[call-overload]
+        **{"stdin": subprocess.DEVNULL, **options},  # type: ignore[call-overload]
     )
     server = Server(process)
     try:
@@ -215,3 +219,11 @@ def duration(action) -> float:
     started = time.monotonic()
     action()
     return time.monotonic() - started
+
+
+def until(holds: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
+    """Ask again until it is true, for what nobody tells."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it didn't come true in time"
+        time.sleep(0.02)

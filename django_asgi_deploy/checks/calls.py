@@ -10,7 +10,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from django_asgi_deploy.checks import backends, events, known, known_django, orm, resolve
+from django_asgi_deploy.checks import backends, events, known, known_django, orm, records, resolve
 from django_asgi_deploy.checks.events import Arguments
 from django_asgi_deploy.checks.scope import Reading, Scope, text_of
 from django_asgi_deploy.checks.values import (
@@ -108,12 +108,12 @@ def _foreign_target(cls: type, arguments: Arguments) -> Value:
 
 def _call_bound(reader: Reading, scope: Scope, node: ast.Call, bound: Bound, arguments: Arguments) -> Value:
     owner = bound.owner
-    if isinstance(owner, Parent) and isinstance(owner.owner, Record) and orm.is_own_method(owner.owner, bound.name):
+    if isinstance(owner, Parent) and isinstance(owner.owner, Record) and records.is_own_method(owner.owner, bound.name):
         bound, owner = Bound(owner.owner, bound.name, bound.function), owner.owner
     if isinstance(owner, Query):
         return orm.call_on_query(reader, scope, node, bound, arguments)
     if isinstance(owner, Record):
-        return orm.call_on_record(reader, scope, node, bound, arguments)
+        return records.call_on_record(reader, scope, node, bound, arguments)
     if isinstance(owner, Session):
         return _call_on_session(reader, scope, node, owner, bound.name)
     if isinstance(owner, Request) and bound.name == "auser":

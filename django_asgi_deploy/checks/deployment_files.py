@@ -28,6 +28,9 @@ FOLDERS = (
     "scripts",
 )
 DEVELOPMENT = re.compile(r"(^|[._-])(dev|devel|development|local|test|tests|ci|override)([._-]|$)", re.IGNORECASE)
+WORKERS = re.compile(
+    r"""(--workers|\s-w|WEB_CONCURRENCY|ASGI_DEPLOY_WORKERS|^\s*workers|^\s*processes)["']?[\s=:,]+["']?(\d{1,3})\b"""
+)
 BIGGEST_BYTES = 256 * 1024
 
 
@@ -49,6 +52,12 @@ def lines(root: Path) -> Iterator[Line]:
         if DEVELOPMENT.search(file.name) or file.stat().st_size > BIGGEST_BYTES:
             continue
         yield from _joined(file)
+
+
+def workers(root: Path) -> int:
+    """The largest number of worker processes that a file asks for; 1 if none does."""
+    asked = [int(match[2]) for line in lines(root) if (match := WORKERS.search(line.text))]
+    return max(asked, default=1)
 
 
 def _files(root: Path) -> Iterator[Path]:

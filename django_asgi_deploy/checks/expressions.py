@@ -14,7 +14,7 @@ from typing import Any
 from asgiref.sync import SyncToAsync
 from django.utils.functional import cached_property
 
-from django_asgi_deploy.checks import calls, events, known, orm, resolve
+from django_asgi_deploy.checks import calls, events, known, orm, records, resolve
 from django_asgi_deploy.checks.events import Arguments, Event
 from django_asgi_deploy.checks.live import item_of, live, merged
 from django_asgi_deploy.checks.scope import Reading, Scope
@@ -86,7 +86,7 @@ class Expressions(Reading):
                 return None
             base = self.user(scope, node, base)
         if isinstance(base, Record):
-            return orm.record_attribute(self, scope, node, base, name)
+            return records.record_attribute(self, scope, node, base, name)
         if isinstance(base, Query):
             return orm.query_attribute(base, name)
         if isinstance(base, Request):
@@ -120,6 +120,8 @@ class Expressions(Reading):
             return None if found is resolve.MISSING else live(found)
         if isinstance(thing, type):
             raw = resolve.class_attribute(thing, name)
+            if orm.is_model(thing) and name in ("_default_manager", "_base_manager"):
+                return orm.default_manager_of(thing)
             if orm.is_model(thing) and (manager := orm.manager_of(thing, raw)):
                 return manager
             if isinstance(raw, classmethod):
@@ -316,7 +318,8 @@ class Expressions(Reading):
             return Several(merged([left.element, right.element]))
         if isinstance(left, Query) and isinstance(right, Query):
             return orm._narrowed(left, "filter", Arguments())
-        return left if isinstance(left, Made) and issubclass(left.type, PurePath) else None
+        cls = known.type_of(left)
+        return Made(cls) if cls is not None and issubclass(cls, PurePath) else None
 
     def _compare(self, scope: Scope, node: ast.Compare) -> Value:
         values = [self.value(scope, each) for each in (node.left, *node.comparators)]

@@ -20,7 +20,7 @@ from django.utils.regex_helper import normalize
 from django_asgi_deploy import importer, project
 from django_asgi_deploy.addresses import Address, TCPAddress, parse_address
 from django_asgi_deploy.asgi import Application
-from django_asgi_deploy.checks import frames
+from django_asgi_deploy.checks import deployment_files, frames
 from django_asgi_deploy.checks.frames import Place
 from django_asgi_deploy.checks.hops import qualified
 from django_asgi_deploy.checks.middleware import Replay
@@ -75,13 +75,22 @@ class Inspected:
         return self.settings.handler if self.application is None else "foreign"
 
     @property
+    def is_wrapped(self) -> bool:
+        """Whether ``asgi.py`` puts something around our assembly."""
+        plain: tuple[type, ...] = (Application, ASGIHandler)
+        return self.application is not None and type(self.application) not in plain
+
+    @property
     def pooled(self) -> PooledHandler | None:
         handler = self.ours and self.ours.handler
         return handler if isinstance(handler, PooledHandler) else None
 
-    @property
+    @cached_property
     def workers(self) -> int:
-        return self.settings.workers
+        """Worker processes: as configured, or as a file of the deployment starts them."""
+        configured: int | str = self.settings.workers
+        own = configured if isinstance(configured, int) else processors()
+        return max(own, deployment_files.workers(self.root))
 
     @property
     def threads(self) -> int:
@@ -92,19 +101,12 @@ class Inspected:
     def request_limit(self) -> int | None:
         """How many requests one worker takes at a time; None: as many as come."""
         limit: int | None = self.settings.uvicorn.get("limit_concurrency")
-        return getattr(self.settings, "max_in_flight", None) or limit
+        return self.settings.max_in_flight or limit
 
     @property
     def root_path(self) -> str:
         """The prefix that the server is told."""
-        return str(getattr(self.settings, "root_path", None) or self.settings.uvicorn.get("root_path") or "")
-
-    @property
-    def trusted_proxies(self) -> list[str]:
-        """Whose word on a client's address and scheme is taken."""
-        given = getattr(self.settings, "trusted_proxies", None) or self.settings.uvicorn.get("forwarded_allow_ips")
-        given = given or os.environ.get("FORWARDED_ALLOW_IPS") or []
-        return [part.strip() for part in given.split(",")] if isinstance(given, str) else [*given]
+        return self.settings.root_path or str(self.settings.uvicorn.get("root_path") or "")
 
     @property
     def is_reached_from_elsewhere(self) -> bool:
@@ -187,8 +189,11 @@ def load(settings: Settings, *, settings_option: str | None = None) -> Inspected
 
 def of_project(settings: Settings, loaded: project.Project) -> Inspected:
     """Of a project that is loaded already."""
-    found = None if loaded.found.name.endswith("()") else loaded.found  # runasgi has made it
-    return Inspected(settings, loaded.settings_module, found, loaded.application, loaded.ours, notes=loaded.notes)
+    found, app = loaded.found, loaded.application
+    if found.name.endswith("()"):  # runasgi has made it
+        return Inspected(settings, loaded.settings_module, None, app, loaded.ours, notes=loaded.notes)
+    app = importer.import_from_string(found.name, found.origin)  # without what runasgi puts in front
+    return Inspected(settings, loaded.settings_module, found, app, loaded.ours, notes=loaded.notes)
 
 
 def _written(pattern: Any) -> str | None:
@@ -208,6 +213,11 @@ def _is_here(address: Address) -> bool:
 def is_loopback(host: str) -> bool:
     """Whether only this machine is meant: ``localhost``, ``127.0.0.1``, ``::1``, ``127.0.0.0/8``, ``unix:``."""
     return host.lower().strip("[]").startswith(("localhost", "127.", "::1", "unix"))
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _walk(resolver: URLResolver, above: tuple[URLResolver, ...]) -> Iterator[Route]:

@@ -121,11 +121,20 @@ def _collect(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments
     return value if isinstance(value, Several) else Several(element)
 
 
-@function(*(f"builtins.{name}" for name in ("any", "all", "sum", "min", "max", "next", "dict")))
+@function(*(f"builtins.{name}" for name in ("any", "all", "sum", "min", "max", "next")))
 def _consume(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
     for value in arguments.positional[:1]:
         return reader.iterate(scope, node, value, text_of(node))
     return None
+
+
+@function("builtins.dict")
+def _dict(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
+    value = arguments.get(0, "iterable")
+    mapping = Mapping({**(value.items if isinstance(value, Mapping) else {}), **arguments.named})
+    if value is not None and not isinstance(value, Mapping):
+        reader.iterate(scope, node, value, text_of(node))
+    return mapping
 
 
 @function("builtins.iter")

@@ -156,7 +156,7 @@ def _check_form(reader: Reading, scope: Scope, node: ast.Call, owner: Value, arg
     if name == "save":
         commit = arguments.get(0, "commit")
         is_deferred = isinstance(commit, Known) and commit.object is False
-        why = "it writes" if "model" in why and not is_deferred else ""
+        why = "it writes" if resolve.is_a(cls, MODEL_FORM) and not is_deferred else ""
     if why:
         scope.outcome.queries.append(text_of(node))
         reader.emit(scope, events.FormChecked(node, text_of(node), why))
@@ -169,10 +169,27 @@ def _check_form(reader: Reading, scope: Scope, node: ast.Call, owner: Value, arg
     return None
 
 
+MODEL_FORM = "django.forms.models.BaseModelForm"
+
+
+def _has_to_be_unique(cls: type, fields: dict[str, Any]) -> bool:
+    """Whether the form's model asks the database if a row with the values of the form's fields is there."""
+    model = getattr(resolve.class_attribute(cls, "_meta"), "model", None)
+    meta = getattr(model, "_meta", None)
+    if meta is None:
+        return False
+    if meta.unique_together or meta.constraints or any(parent._meta.unique_together for parent in meta.parents):
+        return True
+    own = [field for field in meta.fields if field.name in fields]
+    return any(
+        field.unique or field.unique_for_date or field.unique_for_month or field.unique_for_year for field in own
+    )
+
+
 def _why_it_queries(cls: type) -> str:
-    if resolve.is_a(cls, "django.forms.models.BaseModelForm"):
-        return "a model's form looks for other rows with the same values"
     fields = resolve.class_attribute(cls, "base_fields")
+    if resolve.is_a(cls, MODEL_FORM) and _has_to_be_unique(cls, fields if isinstance(fields, dict) else {}):
+        return "a model's form looks for other rows with the same values"
     for field_name, field in fields.items() if isinstance(fields, dict) else ():
         if resolve.is_a(type(field), "django.forms.models.ModelChoiceField"):
             return f"its field {field_name} looks for the row that was chosen"

@@ -8,9 +8,11 @@ from django.core.cache import CacheHandler, caches
 from django.core.files.storage import default_storage
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
+from django.db.models.manager import BaseManager
 from django.utils.connection import ConnectionProxy
 
-from django_asgi_deploy.checks import backends, known, resolve
+from django_asgi_deploy.checks import backends, known, orm, resolve
 from django_asgi_deploy.checks.values import Known, Made, Query, Record, Value, Wrapped
 
 
@@ -21,6 +23,10 @@ def live(thing: Any) -> Value:
         return Made(backends.storage("default"))
     if resolve.is_proxy(thing):
         return None
+    if isinstance(thing, QuerySet):
+        return orm.query_of(thing)
+    if isinstance(thing, BaseManager):
+        return orm.manager_of(resolve.namespace(thing).get("model"), thing)
     if cls is ConnectionProxy:
         names = resolve.namespace(thing)
         return _connection(names.get("_connections"), names.get("_alias"))

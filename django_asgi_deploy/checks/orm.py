@@ -2,16 +2,13 @@
 
 import ast
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import FieldDoesNotExist
 from django.db import models
-from django.db.models.fields import files, related_descriptors
 from django.db.models.manager import BaseManager, ManagerDescriptor
-from django.db.models.query_utils import DeferredAttribute
 
 from django_asgi_deploy.checks import events, resolve
 from django_asgi_deploy.checks.events import Arguments
@@ -23,6 +20,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+OTHERS_CHOICE = "?"  # what a Prefetch object with a QuerySet of its own loads
 # Give another QuerySet, and run nothing.
 LAZY = _words(
     "all filter exclude order_by select_related prefetch_related annotate alias distinct values values_list dates "
@@ -63,6 +61,27 @@ def manager_of(model: Any, raw: Any) -> Query | None:
     """What ``Model.objects`` is, from the raw attribute of the class."""
     manager: Any = vars(raw)["manager"] if isinstance(raw, ManagerDescriptor) else raw
     return Query(model, type(manager), is_manager=True) if isinstance(manager, BaseManager) else None
+
+
+def query_of(queryset: models.QuerySet[Any]) -> Query:
+    """A live QuerySet, such as the attribute of a view."""
+    attributes = resolve.namespace(queryset)
+    select = queryset.query.select_related
+    names: set[str] | None = {*_flat(select, "")} if isinstance(select, dict) else set()
+    return Query(
+        queryset.model,
+        type(queryset),
+        select=None if select is True else names,
+        prefetch=None if attributes.get("_prefetch_related_lookups") else set(),
+        evaluated=attributes.get("_result_cache") is not None,
+        rows="records" if attributes.get("_iterable_class") is models.query.ModelIterable else "values",
+    )
+
+
+def _flat(select: dict[str, Any], prefix: str) -> Iterator[str]:
+    for name, below in select.items():
+        yield prefix + name
+        yield from _flat(below, f"{prefix}{name}__")
 
 
 def default_manager_of(model: Any) -> Query:
@@ -254,6 +273,8 @@ def _names(arguments: Arguments) -> list[str] | None:
     names = []
     for value in arguments.positional:
         if isinstance(value, Made) and issubclass(value.type, models.Prefetch) and value.arguments:
+            if len(value.arguments) > 1 and (first := value.arguments[0]) and isinstance(first, Known):
+                names.append(f"{first.object}__{OTHERS_CHOICE}")
             value = value.arguments[0]
         if not isinstance(value, Known) or not isinstance(value.object, str):
             return None
@@ -291,102 +312,3 @@ def _result(query: Query, name: str, arguments: Arguments) -> Value:
     if name in ("bulk_create", "bulk_update"):
         return Several()
     return None
-
-
-# ------------------------------------------------------------------ instances
-
-
-def record_attribute(reader: Reading, scope: Scope, node: ast.AST, record: Record, name: str) -> Value:
-    if name in ("pk", "_state", "_meta", "__dict__"):
-        return None
-    if name == "__class__":
-        return Known(record.model)
-    raw = resolve.class_attribute(record.model, name)
-    if isinstance(raw, related_descriptors.ForwardManyToOneDescriptor):
-        if raw.field.remote_field.parent_link:
-            return Record(raw.field.related_model)
-        return _relation(reader, scope, node, record, name, raw.field.related_model, is_forward=True)
-    if isinstance(raw, related_descriptors.ReverseOneToOneDescriptor):
-        if getattr(raw.related, "parent_link", False):
-            return Record(raw.related.related_model)
-        return _relation(reader, scope, node, record, name, raw.related.related_model, is_forward=False)
-    if resolve.is_a(type(raw), *GENERIC_RELATIONS):
-        return _relation(reader, scope, node, record, name, None, is_forward=True)
-    if isinstance(raw, related_descriptors.ReverseManyToOneDescriptor):
-        return _related_manager(record, name, raw)
-    if isinstance(raw, files.FileDescriptor):
-        return Made(raw.field.attr_class)
-    if isinstance(raw, DeferredAttribute) or raw is resolve.MISSING:
-        return None
-    return reader.member(scope, node, record, name, raw)
-
-
-def _relation(
-    reader: Reading, scope: Scope, node: ast.AST, record: Record, name: str, model: Any, *, is_forward: bool
-) -> Value:
-    if not record.has(name):
-        assert record.loaded is not None
-        record.loaded.add(name)  # it is, from now on
-        scope.outcome.queries.append(name)
-        reader.emit(scope, events.Relation(node, record, name, is_forward))
-    if not is_model(model):
-        return None
-    return Record(model, _below(record.loaded, name), _below(record.prefetched, name))
-
-
-def _below(names: Iterable[str] | None, name: str) -> set[str] | None:
-    prefix = f"{name}__"
-    return None if names is None else {each[len(prefix) :] for each in names if each.startswith(prefix)}
-
-
-def _related_manager(record: Record, name: str, raw: Any) -> Value:
-    """``author.books``, ``book.fans``."""
-    known: set[str] = set()
-    if isinstance(raw, related_descriptors.ManyToManyDescriptor):
-        model = raw.rel.related_model if raw.reverse else raw.rel.model
-    else:
-        is_generic = type(raw).__name__ == "ReverseGenericManyToOneDescriptor"
-        model = raw.rel.model if is_generic else raw.rel.related_model
-        known = set() if is_generic else {raw.field.name}
-    if not is_model(model):
-        return None
-    evaluated = record.prefetched is None or name in record.prefetched
-    manager = replace(default_manager_of(model), known=known, evaluated=evaluated)
-    if record.prefetched is not None:
-        manager.prefetch = _below(record.prefetched, name)
-        manager.select = _below(record.prefetched, name) if evaluated else manager.select
-    return manager
-
-
-def set_attribute(record: Record, name: str) -> None:
-    """``book.author = ...``"""
-    try:
-        field = record.model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return
-    if field.is_relation and record.loaded is not None:
-        record.loaded.add(name)
-
-
-def is_own_method(record: Record, name: str) -> bool:
-    """A method that every model has, or every user, and that runs SQL, whoever overrides it."""
-    if name in OF_MODELS:
-        return True
-    return name in OF_USERS and resolve.is_a(record.model, "django.contrib.auth.models.PermissionsMixin")
-
-
-def call_on_record(reader: Reading, scope: Scope, node: ast.Call, bound: Bound, arguments: Arguments) -> Value:
-    record = bound.owner
-    assert isinstance(record, Record)
-    text = text_of(node)
-    if is_own_method(record, bound.name):
-        scope.outcome.queries.append(text)
-        reader.emit(scope, events.SyncQuery(node, text, twin(record.model, bound.name)))
-        return None
-    if bound.name[:1] == "a" and is_own_method(record, bound.name[1:]):
-        scope.outcome.queries.append(text)
-        if bound.name == "arefresh_from_db" and record.loaded:
-            record.loaded.clear()
-        return Coroutine(None, node, text, is_query=True, uses_orm=True)
-    function = resolve.plain_function(bound.function)
-    return reader.enter_live(scope, node, function, arguments, record) if function else None

@@ -59,13 +59,14 @@ def fast_parts(inspected: Inspected) -> Iterator[Finding]:
 
 
 def trusted_proxies(inspected: Inspected) -> Iterator[Finding]:
-    if "*" in inspected.trusted_proxies and inspected.is_reached_from_elsewhere:
+    if "*" in inspected.settings.trusted_proxies and inspected.is_reached_from_elsewhere:
         yield found(
             503,
             f"Everybody is trusted as a proxy, and the server listens on {', '.join(inspected.settings.bind)}: any "
             "visitor can choose the address and the scheme that the site sees, past rate limits and bans.",
             "Name the proxy's address instead of *, or listen on an address that only the proxy reaches.",
-            object="*",
+            object="TRUSTED_PROXIES",
+            place=inspected.place_of_setting("ASGI_DEPLOY", "TRUSTED_PROXIES"),
         )
 
 

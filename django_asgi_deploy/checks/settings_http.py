@@ -10,6 +10,7 @@ from django.conf import settings as django_settings
 from django.middleware.gzip import GZipMiddleware
 from django.utils.module_loading import import_string
 
+from django_asgi_deploy import collected
 from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected, is_loopback
@@ -28,7 +29,7 @@ def redirects(inspected: Inspected) -> Iterator[Finding]:
         not django_settings.SECURE_SSL_REDIRECT
         or django_settings.SECURE_PROXY_SSL_HEADER
         or inspected.settings.ssl_certfile
-        or not all(map(is_loopback, inspected.trusted_proxies))
+        or not all(map(is_loopback, inspected.settings.trusted_proxies))
     ):
         return
     yield found(
@@ -102,6 +103,8 @@ def static_files(inspected: Inspected) -> Iterator[Finding]:
     url = django_settings.STATIC_URL
     if (
         inspected.is_development
+        or inspected.settings.static == "off"
+        or (collected.obstacle() is None and inspected.handler != "foreign")
         or not url
         or urlsplit(url).netloc
         or not apps.is_installed("django.contrib.staticfiles")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from django_asgi_deploy.checks import calls, events, orm, resolve
+from django_asgi_deploy.checks import calls, events, records, resolve
 from django_asgi_deploy.checks.events import Arguments
 from django_asgi_deploy.checks.expressions import Expressions
 from django_asgi_deploy.checks.live import joined, live
@@ -132,7 +132,7 @@ class Statements(Expressions):
         if isinstance(value, Coroutine):
             value.used = True
         if isinstance(base, Record):
-            orm.set_attribute(base, target.attr)
+            records.set_attribute(base, target.attr)
         elif isinstance(base, Made):
             base.attributes[target.attr] = value
         elif isinstance(base, Request) and target.attr == "user":

@@ -111,7 +111,7 @@ def _handler(report: Report) -> list[str]:
     inspected = report.inspected
     if inspected.pooled is None:
         return [IN_WORDS[inspected.handler]]
-    where = "" if inspected.application is inspected.ours else ", inside what asgi.py wraps around it"
+    where = ", inside what asgi.py wraps around it" if inspected.is_wrapped else ""
     return [f"pooled, {inspected.threads} threads{where}", *inspected.pooled.fallback_reasons]
 
 

@@ -31,7 +31,7 @@ from django_asgi_deploy.handlers.exchange import Exchange, Label, Streamed, path
 from django_asgi_deploy.handlers.pool import PoolClosed, PoolStats, QueueTimeout, ThreadPool
 from django_asgi_deploy.handlers.views import Found, Kind, Views
 from django_asgi_deploy.handlers.watch import Watcher
-from django_asgi_deploy.types import Receive, Scope, Send
+from django_asgi_deploy.types import OBSERVATION, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -220,6 +220,9 @@ class ASGIHandler(asgi.ASGIHandler):
             if type(body) is not io.BytesIO:
                 self._close(body, owner)
             owner.leave()
+            observation = scope.get(OBSERVATION)
+            if observation is not None:
+                observation.waited = owner.lease.waited
             affinity.current.reset(owner_token)
             private.thread_sensitive_context.reset(key_token)
             watch.stop()

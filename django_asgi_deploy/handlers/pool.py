@@ -143,7 +143,7 @@ class Mailbox:
 class Lease:
     """A claim on one thread. Used from one event loop."""
 
-    __slots__ = ("abandoned", "duty", "held", "jobs", "label", "pool", "queued_at", "state", "worker")
+    __slots__ = ("abandoned", "duty", "held", "jobs", "label", "pool", "queued_at", "state", "waited", "worker")
 
     def __init__(self, pool: "_Pool", label: object, held: bool) -> None:
         self.pool = pool
@@ -154,6 +154,7 @@ class Lease:
         self.worker: Worker | None = None
         self.duty: Callable[[], Any] | None = None  # what the thread does when it leaves
         self.queued_at = 0.0
+        self.waited = 0.0  # seconds in the queue, until now
         self.abandoned = False
 
     def submit(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> Job:
@@ -350,6 +351,7 @@ class _Pool:
             while self.queue and now - self.queue[0].queued_at > self.queue_timeout:
                 lease = self.queue.popleft()
                 lease.state = IDLE
+                lease.waited += now - lease.queued_at
                 late += self.take_jobs(lease)
         self.fail(late, lambda: QueueTimeout(self.queue_timeout or 0.0))
 
@@ -425,12 +427,14 @@ class _Pool:
                 return None
             self.leave(worker, lease)
             lease = None
+        now = time.monotonic()
         if lease is None:
             if worker.duty is not None or not self.queue:
                 return None
             lease = self.queue.popleft()
             lease.state, lease.worker, worker.lease = RUNNING, worker, lease
-        worker.started_at = time.monotonic()
+            lease.waited += now - lease.queued_at
+        worker.started_at = now
         worker.reported = False
         return lease.jobs.popleft()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import ipaddress
 import json
 import logging
 import threading
@@ -201,12 +200,3 @@ async def _send(scope: Scope, send: Send, status: int, content: Any, *headers: t
     ]
     await send({"type": "http.response.start", "status": status, "headers": [*own_headers, *headers]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-
-
-def is_loopback(scope: Scope) -> bool:
-    """Whether the client is on this machine, as far as the scope says."""
-    try:
-        address = ipaddress.ip_address((scope.get("client") or ("",))[0])
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

@@ -1,10 +1,29 @@
 """Static files."""
 
-from typing import cast
+import asyncio
+import os
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from servestatic.responders import Response, StaticFile
+
+MAX_AGE_SECONDS = 60  # of a file whose name doesn't change with its content
+BLOCK_BYTES = 2**18
+IN_PLACE_BYTES = 2**16  # as nginx does, small files are read where the request is: a thread would take longer
+
+_HEADERS = {
+    b"accept-encoding": "HTTP_ACCEPT_ENCODING",
+    b"if-modified-since": "HTTP_IF_MODIFIED_SINCE",
+    b"if-none-match": "HTTP_IF_NONE_MATCH",
+    b"if-range": "HTTP_IF_RANGE",
+    b"range": "HTTP_RANGE",
+}
 
 
 class ThroughFinders:
@@ -30,3 +49,108 @@ class ThroughFinders:
                 await files({**scope, "path": path, "root_path": ""}, receive, send)
                 return
         await files(scope, receive, send)
+
+
+class Collected:
+    """``app`` behind the files below ``folder``, at the paths below ``url``, which begins and ends with a slash.
+
+    The table of files with all their headers is ServeStatic's, made once; a path that isn't in it costs one look. The
+    file is sent from here: ServeStatic's own way makes a thread for each. ``immutable``: the names, relative to the
+    folder, that change with their content. Raises ImportError where ServeStatic isn't installed.
+    """
+
+    def __init__(self, app: ASGIApp, folder: str | os.PathLike[str], url: str, immutable: Collection[str] = ()) -> None:
+        from servestatic import ServeStaticASGI
+
+        def is_immutable(path: str, url_of_file: str) -> bool:
+            return url_of_file.removeprefix(url) in immutable
+
+        self.app = app
+        self.files = ServeStaticASGI(
+            None,
+            root=folder,
+            prefix=url,
+            max_age=MAX_AGE_SECONDS,
+            immutable_file_test=is_immutable,
+        ).files
+        self.url = url
+        self._executor: ThreadPoolExecutor | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        file = self.files.get(path)
+        if file is None and (root := scope.get("root_path")):
+            file = self.files.get(path.removeprefix(root.rstrip("/")))
+        response = None if file is None else self._response(cast("StaticFile", file), scope)
+        if response is None:
+            await self.app(scope, receive, send)
+        else:
+            await self._send(response, send)
+
+    async def _send(self, response: "Response", send: Send) -> None:
+        body = response.file
+        try:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": int(response.status),
+                    "headers": [
+                        (name.lower().encode("latin-1"), value.encode("latin-1"))
+                        for name, value in _with_length(response)
+                        if value is not None
+                    ],
+                }
+            )
+            if body is None:
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await self._send_body(body, _length(response), send)
+        finally:
+            if body is not None:
+                cast(Any, body).close()
+
+    @staticmethod
+    def _response(file: "StaticFile", scope: Scope) -> "Response | None":
+        """None if the file is no longer there."""
+        asked = {_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _HEADERS}
+        if tags := asked.get("HTTP_IF_NONE_MATCH"):
+            # A proxy that compresses makes it weak; several, and "*", are the client's right. RFC 9110, section 13.1.2
+            known = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+            asked["HTTP_IF_NONE_MATCH"] = file.etag if file.etag in known or "*" in known else ""
+        condition = asked.get("HTTP_IF_RANGE")
+        if condition is not None and condition.strip() not in (file.etag, _header(file, "Last-Modified")):
+            asked.pop("HTTP_RANGE", None)  # the client has a part of another version
+        try:
+            return file.get_response(scope["method"], asked)
+        except FileNotFoundError:
+            return None
+
+    async def _send_body(self, body: Any, size: int, send: Send) -> None:
+        if size <= IN_PLACE_BYTES:
+            await send({"type": "http.response.body", "body": body.read(size)})
+            return
+        loop = asyncio.get_running_loop()
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(2, "static-files")
+        while size > 0:
+            block = await loop.run_in_executor(self._executor, body.read, min(BLOCK_BYTES, size))
+            size -= len(block)
+            # A file that has become shorter ends the connection instead of the response: the server sees to it.
+            await send({"type": "http.response.body", "body": block, "more_body": size > 0 and bool(block)})
+            if not block:
+                return
+
+
+def _header(file: "StaticFile", name: str) -> str | None:
+    return next((value for key, value in file.alternatives[0][2] if key == name), None)
+
+
+def _length(response: "Response") -> int:
+    return next((int(value) for name, value in response.headers if name == "Content-Length" and value), 0)
+
+
+def _with_length(response: "Response") -> list[tuple[str, str | None]]:
+    """What has no body says so, except for 304, which speaks of the body that the client has."""
+    if response.status == 304 or any(name == "Content-Length" for name, _ in response.headers):
+        return [*response.headers]
+    return [*response.headers, ("Content-Length", "0")]

@@ -28,11 +28,16 @@ NAMED_BY_US = {
     "workers": "WORKERS",
     "backlog": "BACKLOG",
     "access_log": "ACCESS_LOG",
+    "limit_max_requests": "MAX_REQUESTS",
+    "limit_max_requests_jitter": "MAX_REQUESTS_JITTER",
     "timeout_keep_alive": "KEEP_ALIVE_SECONDS",
     "timeout_graceful_shutdown": "GRACEFUL_TIMEOUT_SECONDS",
     "ssl_certfile": "SSL_CERTFILE",
     "ssl_keyfile": "SSL_KEYFILE",
     "ssl_ca_certs": "SSL_CA_CERTS",
+    "proxy_headers": "TRUSTED_PROXIES",
+    "forwarded_allow_ips": "TRUSTED_PROXIES",
+    "root_path": "ROOT_PATH",
     "app": "APPLICATION",
     "log_config": "the project's LOGGING",
     "log_level": "the project's LOGGING",
@@ -120,7 +125,7 @@ def _is_a(value: object, hint: object) -> bool:
     return typing.get_origin(hint) is not list or isinstance(value, list)
 
 
-def build_config(settings: ServerSettings, app: ASGIApp, *, access_log: bool, lifespan: bool | None) -> uvicorn.Config:
+def build_config(settings: ServerSettings, app: ASGIApp, *, lifespan: bool | None) -> uvicorn.Config:
     """A loaded uvicorn.Config. ``lifespan``: True if the application is known to answer it, None if it may.
 
     Raises ConfigurationError if a certificate, the loop or the protocol can't be loaded.
@@ -138,7 +143,8 @@ def build_config(settings: ServerSettings, app: ASGIApp, *, access_log: bool, li
             workers=1,
             interface="asgi3",
             backlog=settings.backlog,
-            access_log=access_log,
+            access_log=False,  # ours, like what a proxy says, is noted in front of the application
+            proxy_headers=False,
             log_config=None,
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=settings.graceful_timeout_seconds,

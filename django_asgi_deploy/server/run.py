@@ -1,15 +1,19 @@
-"""From the settings to a serving process, and its exit status."""
+"""From the settings to a serving process, and its exit status: one worker here, or the supervisor and its workers."""
 
 import os
 import platform
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import FrameType
 
 import django
 import uvicorn
+from django.core.cache import caches
+from django.db import connections
 
 import django_asgi_deploy
 from django_asgi_deploy import database
@@ -17,31 +21,156 @@ from django_asgi_deploy.addresses import parse_address
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ExitStatus
 from django_asgi_deploy.project import Project
-from django_asgi_deploy.server import logs
+from django_asgi_deploy.server import generation, logs, multiprocess, processes
+from django_asgi_deploy.server.channel import Channel, Message
 from django_asgi_deploy.server.config import build_config, implementations
+from django_asgi_deploy.server.handover import Handover, become_supervisor
+from django_asgi_deploy.server.pidfile import PidFile
+from django_asgi_deploy.server.plan import Plan
 from django_asgi_deploy.server.sockets import Sockets
+from django_asgi_deploy.server.tie import Tie
+from django_asgi_deploy.server.title import set_title
+from django_asgi_deploy.server.warmup import Steps, warm_up
 from django_asgi_deploy.server.worker import Worker
 
 
 def run(
-    settings: Settings, load: Callable[[], Project], say: Callable[[str], None], *, debug: bool, colour: bool | None
+    settings: Settings,
+    load: Callable[[], Project],
+    say: Callable[[str], None],
+    *,
+    debug: bool,
+    colour: bool | None,
+    on_ready: Callable[[str], None] | None = None,
+    brief: bool = False,
 ) -> ExitStatus:
     """Serve until stopped. ``load`` imports the project, ``say`` shows a text to the user.
 
+    ``on_ready`` gets the lines with the addresses when it serves, in the place of ``say``; ``brief`` leaves the banner
+    out.
+
     Raises ASGIDeployError if it can't start.
     """
-    with _stopped_by_signal(), Sockets([parse_address(text) for text in settings.bind]) as sockets:
-        with logs.loggers_kept_enabled():
-            project = load()
-        logs.configure(colour=colour)
-        access_log = settings.access_log == "text" or (settings.access_log == "auto" and debug)
-        config = build_config(
-            settings, project.application, access_log=access_log, lifespan=project.application is project.ours or None
-        )
-        say(_banner(project, config, debug=debug))
+    start = partial(_load, settings, load, say, debug=debug, colour=colour)
+    with _stopped_by_signal():
+        tied = Channel.inherited()
+        if tied is None and settings.is_supervised:
+            tied = _become_supervisor(settings, colour)
+        if tied:
+            return _serve_for_supervisor(settings, start, *tied)
+        return _serve_alone(settings, partial(start, announces=not brief), on_ready or say)
+
+
+def _load(
+    settings: Settings,
+    load: Callable[[], Project],
+    say: Callable[[str], None],
+    *,
+    debug: bool,
+    colour: bool | None,
+    announces: bool,
+) -> tuple[Project, uvicorn.Config]:
+    with logs.loggers_kept_enabled():
+        project = load()
+    logs.configure(colour=colour, bare=settings.access_log == "json")
+    config = build_config(settings, project.application, lifespan=project.application is project.ours or None)
+    if announces:
+        say(_banner(settings, project, config, debug=debug))
+    return project, config
+
+
+Start = Callable[..., tuple[Project, uvicorn.Config]]
+
+
+def _serve_alone(settings: Settings, start: Start, on_ready: Callable[[str], None]) -> ExitStatus:
+    with Sockets([parse_address(text) for text in settings.bind]) as sockets, _pid_file(settings.pid_file):
+        project, config = start()
+        set_title(settings.process_name, "one worker")
         serving = "\n".join(f"Serving {url}" for url in sockets.urls(tls=config.is_ssl))
-        worker = Worker(config, on_ready=lambda: say(serving), cleanup=sockets.close)
+        worker = Worker(
+            config,
+            on_ready=lambda: on_ready(serving),
+            cleanup=sockets.close,
+            warm_up=_warm_up(project.warmup, project.host),
+            drain_delay_seconds=settings.drain_delay_seconds,
+        )
         return worker.serve_until_stopped(sockets.sockets)
+
+
+# ------------------------------------------------------------------ with a supervisor
+
+
+def _become_supervisor(settings: Settings, colour: bool | None) -> tuple[Channel, Message]:
+    with ExitStack() as cleanup:  # not reached by the fork, nor by the supervisor
+        sockets = cleanup.enter_context(Sockets([parse_address(text) for text in settings.bind]))
+        cleanup.enter_context(_pid_file(settings.pid_file))
+        folder = multiprocess.make_folder() if settings.metrics_path else None
+        cleanup.callback(multiprocess.remove_folder, folder)
+        handover = Handover(
+            command=[sys.executable, *sys.orig_argv[1:]],
+            directory=processes.working_directory(),
+            plan=Plan.of(settings, settings.workers),
+            sockets=[sock.fileno() for sock in sockets.sockets],
+            made=sockets.made,
+            urls=sockets.urls(tls=settings.ssl_certfile is not None),
+            colour=colour,
+            process_name=settings.process_name,
+            pid_file=settings.pid_file and os.path.abspath(settings.pid_file),
+            metrics_folder=folder,
+        )
+        tied = become_supervisor(handover, sockets)
+        cleanup.pop_all()
+        return tied
+
+
+def _serve_for_supervisor(settings: Settings, start: Start, channel: Channel, told: Message) -> ExitStatus:
+    """Load a version of the project, and serve as a worker if the supervisor asks for it."""
+    number = told["generation"]
+    set_title(settings.process_name, f"version {number}")
+    generation.prepare()
+    project, config = start(announces=told["announces"])
+    duty = generation.await_duty(channel, Plan.of(settings, settings.workers), settings.preload, _close_connections)
+    if duty is None:
+        return ExitStatus.STOPPED
+    set_title(settings.process_name, f"worker of version {number}")
+    tie = Tie(duty.channel)
+    worker = Worker(
+        config,
+        on_ready=tie.ready,
+        cleanup=lambda: None,
+        warm_up=_warm_up(project.warmup, project.host),
+        drain_delay_seconds=settings.drain_delay_seconds,
+        tie=tie,
+    )
+    return worker.serve_until_stopped(duty.sockets)
+
+
+def _close_connections() -> None:
+    """A connection that two processes write to is of no use to either."""
+    connections.close_all()
+    caches.close_all()
+
+
+# ------------------------------------------------------------------ parts
+
+
+def _warm_up(steps: Steps, host: str) -> Callable[[Worker], Awaitable[None]] | None:
+    if not steps:
+        return None
+    return lambda worker: warm_up(steps, worker.config.loaded_app, host, worker.lifespan.state)
+
+
+@contextmanager
+def _pid_file(path: str | None) -> Iterator[None]:
+    if path is None:
+        yield
+        return
+    file = PidFile(path)
+    file.write()
+    try:
+        yield
+    finally:
+        file.remove()
 
 
 @contextmanager
@@ -63,20 +192,40 @@ def _stopped_by_signal() -> Iterator[None]:
                 signal.signal(sig, handler)
 
 
-def _banner(project: Project, config: uvicorn.Config, *, debug: bool) -> str:
+def _banner(settings: Settings, project: Project, config: uvicorn.Config, *, debug: bool) -> str:
     rows = [
         ("application", f"{project.found.name} ({project.found.origin})"),
         ("settings", f"{project.settings_module.name} ({project.settings_module.origin})"),
         *(("handler", line) for line in project.handler_in_words()),
-        ("server", f"{implementations(config)}; one worker, pid {os.getpid()}"),
+        ("server", f"{implementations(config)}; {_processes(settings)}"),
     ]
     if project.pooled:
-        rows += [("database", line) for line in database.advice(1, project.pooled.threads)]
+        rows += [("database", line) for line in database.advice(settings.workers, project.pooled.threads)]
     if debug:
         rows.append(("DEBUG", "is on: for development only"))
+    else:
+        rows.append(("stopping", _budget(settings)))
     rows += [("note", note) for note in project.notes]
     versions = (
         f"django-asgi-deploy {django_asgi_deploy.__version__}, Django {django.get_version()}, "
         f"uvicorn {uvicorn.__version__}, Python {platform.python_version()}"
     )
     return "\n".join([versions, *(f"  {name:<11}  {text}" for name, text in rows)])
+
+
+def _processes(settings: Settings) -> str:
+    if not settings.is_supervised:
+        return f"one worker, pid {os.getpid()}"
+    count = "one worker" if settings.workers == 1 else f"{settings.workers} workers"
+    reasons = ", ".join(settings.needs_supervisor) or f"SUPERVISOR ({settings.origins['SUPERVISOR']})"
+    return f"{count}, supervisor {os.getppid()}: {reasons}"
+
+
+def _budget(settings: Settings) -> str:
+    """How long the end can take, and what to tell a process manager."""
+    seconds = settings.drain_delay_seconds + settings.graceful_timeout_seconds
+    patience = seconds + 5
+    return (
+        f"takes up to {seconds} s (DRAIN_DELAY_SECONDS + GRACEFUL_TIMEOUT_SECONDS): "
+        f"TimeoutStopSec={patience}, terminationGracePeriodSeconds: {patience}"
+    )

@@ -22,7 +22,7 @@ class Sockets:
 
     def __init__(self, addresses: Sequence[Address]) -> None:
         self.sockets: list[socket.socket] = []
-        self._made: list[tuple[str, int]] = []  # path and inode of each unix socket
+        self.made: list[tuple[str, int]] = []  # path and inode of each unix socket
         self._addresses = addresses
         try:
             for address in addresses:
@@ -40,9 +40,14 @@ class Sockets:
     def close(self) -> None:
         for sock in self.sockets:
             sock.close()
-        for path, inode in self._made:
-            _unlink_if_still_ours(path, inode)
-        self._made.clear()
+        for path, inode in self.made:
+            unlink_if_still_ours(path, inode)
+        self.made.clear()
+
+    def close_copies(self) -> None:
+        """In a fork: leave the sockets, and what was made for them, to the other process."""
+        self.made.clear()
+        self.close()
 
     def urls(self, *, tls: bool) -> list[str]:
         """What a person types to reach each socket, with the real port."""
@@ -93,7 +98,7 @@ class Sockets:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.bind(address.path)
-            self._made.append((address.path, os.stat(address.path).st_ino))
+            self.made.append((address.path, os.stat(address.path).st_ino))
             os.chmod(address.path, 0o666)  # as uvicorn does: the proxy runs as another user
         except OSError as error:
             sock.close()
@@ -156,7 +161,7 @@ def _take_over_stale(address: UnixAddress) -> None:
     raise AddressError(f"{address} is in use: a server answers there. Stop that, or choose another path.")
 
 
-def _unlink_if_still_ours(path: str, inode: int) -> None:
+def unlink_if_still_ours(path: str, inode: int) -> None:
     try:
         if os.stat(path).st_ino == inode:
             os.unlink(path)

@@ -1,40 +1,64 @@
-"""One serving process: uvicorn's server, with an end that is certain and has a status."""
+"""One serving process: uvicorn's server, with an end that is certain, loses nothing, and has a status."""
 
 import asyncio
 import atexit
 import logging
 import os
+import select
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
 
-from django_asgi_deploy.exceptions import ExitStatus
+from django_asgi_deploy import shutdown
+from django_asgi_deploy.exceptions import ASGIDeployError, ExitStatus
+from django_asgi_deploy.server import private
+from django_asgi_deploy.server.tie import Tie
 
 logger = logging.getLogger("django_asgi_deploy.server")
 
 START_UP_GRACE_SECONDS = 0.7  # from the signal to the end while still starting
 OVERTIME_SECONDS = 1.0  # for lifespan shutdown and threads, after the graceful timeout
+LINGER_SECONDS = 0.4  # how long idle connections stay at the end: a request may be on its way
+ORPHAN_SECONDS = 2.0  # for open requests, when the supervisor is gone
+CANCELLED_SECONDS = 0.2  # for what is cut: its ``finally`` blocks
+TICK_SECONDS = 0.02
 
 
 class Worker(uvicorn.Server):
     """Serves until a signal comes. The first lets open requests finish, the second ends the process at once.
 
-    ``on_ready`` is called when it serves, ``cleanup`` before the process is ended the hard way.
+    ``on_ready`` is called when it serves, ``cleanup`` before the process is ended the hard way, ``warm_up`` between the
+    lifespan's start and the first connection. ``tie`` binds it to a supervisor, if there is one.
     """
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], cleanup: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        on_ready: Callable[[], None],
+        cleanup: Callable[[], None],
+        warm_up: Callable[["Worker"], Awaitable[None]] | None = None,
+        drain_delay_seconds: float = 0,
+        tie: Tie | None = None,
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
         self._cleanup = cleanup
+        self._warm_up = warm_up
+        self._drain_delay_seconds = drain_delay_seconds
+        self._graceful_seconds = float(config.timeout_graceful_shutdown or 0)
+        self._tie = tie
         self._starting: asyncio.Task[None] | None = None
         self._failed = False
+        self._is_last = tie is None  # whether nobody goes on with the sockets when this worker stops
+        self._leaves_at: float | None = None
 
     def serve_until_stopped(self, sockets: list[socket.socket]) -> ExitStatus:
         uvicorn_logger = logging.getLogger("uvicorn.error")
@@ -46,20 +70,24 @@ class Worker(uvicorn.Server):
         return ExitStatus.TEMPORARY if self._failed else ExitStatus.STOPPED
 
     def _is_worth_a_line(self, record: logging.LogRecord) -> bool:
-        """Not the traceback of each request that is cut at the end: uvicorn has said how many."""
+        """Not the traceback of each request that is cut at the end, nor what the supervisor says of each worker."""
         is_cut = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
-        return not (is_cut and self.should_exit)
+        is_said_twice = self._tie is not None and record.levelno == logging.INFO
+        return not ((is_cut and self.should_exit) or is_said_twice)
+
+    # ------------------------------------------------------------------ start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, but a signal ends it, and a failing lifespan isn't confused with a broken project."""
+        shutdown.reset()
         self._starting = task = asyncio.current_task()
         assert task is not None
+        if self._tie:
+            self._tie.watch(self._on_orphaned)
         if self.should_exit:  # a signal came before there was anything to cancel
             return
         try:
-            await super().startup(sockets)
-        except SystemExit:  # uvicorn has logged why
-            self._failed = self.should_exit = True
+            await self._start(sockets or [])
         except asyncio.CancelledError:
             if not self.should_exit:
                 raise
@@ -69,13 +97,44 @@ class Worker(uvicorn.Server):
         if self.started:
             self._on_ready()
 
+    async def _start(self, sockets: list[socket.socket]) -> None:
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:  # uvicorn has logged why
+            self._failed = self.should_exit = True
+            return
+        try:
+            if self._warm_up:
+                await self._warm_up(self)
+        except ASGIDeployError as error:
+            logger.error("%s", error)
+            self._failed = self.should_exit = True
+            await self.lifespan.shutdown()
+            return
+        await self._start_listening(sockets)
+        self.started = True
+
+    async def _start_listening(self, sockets: list[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        config = self.config
+        self.servers = [
+            await loop.create_server(self._make_protocol, sock=sock, ssl=config.ssl, backlog=config.backlog)
+            for sock in sockets
+        ]
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        make = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
+
+    # ------------------------------------------------------------------ signals
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """As uvicorn's, but the signal isn't raised again at the end: being asked to stop is no failure."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread gets signals
             return
-        before = {sig: signal.signal(sig, self.handle_exit) for sig in HANDLED_SIGNALS}
+        signals = (signal.SIGTERM,) if self._tie else HANDLED_SIGNALS  # Ctrl-C is the supervisor's
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in signals}
         try:
             yield
         finally:
@@ -89,7 +148,7 @@ class Worker(uvicorn.Server):
             self._leave()
         self.should_exit = True
         if self._starting is None:
-            self._leave_within((self.config.timeout_graceful_shutdown or 0) + OVERTIME_SECONDS)
+            self._leave_within(self._drain_delay_seconds + self._graceful_seconds + OVERTIME_SECONDS)
         else:
             self._leave_within(START_UP_GRACE_SECONDS)
             self._starting.get_loop().call_soon_threadsafe(self._cancel_startup)
@@ -97,6 +156,15 @@ class Worker(uvicorn.Server):
     def _cancel_startup(self) -> None:
         if self._starting is not None:  # it may have come to its end meanwhile
             self._starting.cancel()
+
+    def _on_orphaned(self) -> None:
+        """The supervisor is gone: nobody will start a successor that could wait for us."""
+        logger.error("The supervisor is gone; worker %d leaves.", os.getpid())
+        self.should_exit = self._is_last = True
+        self._drain_delay_seconds = 0
+        self._graceful_seconds = min(self._graceful_seconds, ORPHAN_SECONDS)
+        self._leave_within(self._graceful_seconds + OVERTIME_SECONDS)
+        self._cancel_startup()
 
     def _leave_within(self, seconds: float) -> None:
         """The last resort against code that neither returns nor can be cancelled: threads, blocked loops."""
@@ -117,3 +185,72 @@ class Worker(uvicorn.Server):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ExitStatus.TEMPORARY if self._failed else ExitStatus.STOPPED)
+
+    # ------------------------------------------------------------------ while it serves, and its end
+
+    async def on_tick(self, counter: int) -> bool:
+        """As uvicorn's, ten times a second; beats for the supervisor, and goes on through the drain delay."""
+        over = await super().on_tick(counter)
+        if self._tie:
+            self._tie.beat(self.server_state.total_requests, len(self.server_state.connections))
+        return over and self._drain_delay_is_over()
+
+    def _drain_delay_is_over(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._leaves_at is None:
+            self._is_last = self._is_last or self._tie is None or self._tie.is_last
+            self._leaves_at = now
+            if self._is_last:  # a worker that is replaced has no traffic to send elsewhere
+                shutdown.announce()
+                self._leaves_at += self._drain_delay_seconds
+        return now >= self._leaves_at or self._drain_delay_seconds == 0
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """In the place of uvicorn's, which resets what is on its way on kept-alive connections."""
+        logging.getLogger("uvicorn.error").info("Shutting down")
+        shutdown.begin()
+        await self._stop_listening(sockets or [])
+        await self._drain()
+        await self.lifespan.shutdown()
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
+        if self._is_last:
+            await self._accept_what_waits(sockets)
+        for server in self.servers:
+            server.close()
+        for sock in sockets:
+            sock.close()
+
+    async def _accept_what_waits(self, sockets: list[socket.socket]) -> None:
+        """Closing a socket resets what the kernel has queued for it."""
+        for sock in sockets:
+            sock.listen(1)  # hardly any new ones join the queue meanwhile
+        until = asyncio.get_running_loop().time() + LINGER_SECONDS
+        while select.select(sockets, [], [], 0)[0] and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    async def _drain(self) -> None:
+        """Let everything that was accepted be answered, and close each connection behind its last answer."""
+        loop = asyncio.get_running_loop()
+        connections, tasks = self.server_state.connections, self.server_state.tasks
+        deadline = loop.time() + self._graceful_seconds
+        # A worker that is replaced keeps idle connections until their own timeout, which proxies are used to.
+        linger_until = loop.time() + (LINGER_SECONDS if self._is_last else self.config.timeout_keep_alive)
+        await asyncio.sleep(TICK_SECONDS)  # for the last ones accepted to become connections
+        while connections or tasks:
+            if loop.time() >= deadline:
+                await self._cut(tasks)
+                return
+            for connection in list(connections):
+                private.close_after_last_request(connection)
+                if loop.time() >= linger_until and not private.is_busy(connection):
+                    connection.shutdown()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _cut(self, tasks: set[asyncio.Task[None]]) -> None:
+        if not tasks:
+            return
+        logger.error("Cancel %d running task(s), timeout graceful shutdown exceeded", len(tasks))
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(list(tasks), timeout=CANCELLED_SECONDS)

@@ -18,12 +18,12 @@ SOURCES = sorted(Path(catalogue.__file__).parent.glob("*.py"))
 
 
 def reported() -> set[int]:
-    """The numbers that some ``found(number, ...)`` or ``scope.problem(node, number, ...)`` in the package reports."""
+    """The numbers that the package reports: ``found(number)``, ``_finding(number)``, ``scope.problem(...)``."""
     numbers = set()
     for file in SOURCES:
         for node in ast.walk(ast.parse(file.read_text())):
             match node:
-                case ast.Call(func=ast.Name(id="found"), args=[ast.Constant(value=int(number)), *_]):
+                case ast.Call(func=ast.Name(id="found" | "_finding"), args=[ast.Constant(value=int(number)), *_]):
                     numbers.add(number)
                 case ast.Call(func=ast.Attribute(attr="problem"), args=[_, ast.Constant(value=int(number)), *_]):
                     numbers.add(number)

@@ -142,6 +142,23 @@ def test_the_address_is_missing_behind_a_unix_socket(site: Site, line: str) -> N
     assert found(site, deployment.check, "mysite.limits", bind=["unix:/run/mysite.sock"]) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "workers"),
+    [
+        ("Procfile", "web: gunicorn mysite.asgi --workers 4 -k uvicorn_worker.UvicornWorker\n", 4),
+        ("Procfile", "web: uvicorn mysite.asgi:application --workers=3\n", 3),
+        ("Dockerfile", 'ENV WEB_CONCURRENCY=6\nCMD ["gunicorn", "-w", "2", "mysite.asgi"]\n', 6),
+        ("gunicorn.conf.py", "workers = 5\nworker_connections = 1000\n", 5),
+        ("gunicorn.conf.py", "workers = multiprocessing.cpu_count()\n", 1),
+        ("Procfile", "web: python manage.py runasgi -w\n", 1),
+    ],
+)
+def test_workers_are_those_that_the_deployment_starts(site: Site, name: str, text: str, workers: int) -> None:
+    write(site, name, text)
+    with inspected(site.folder) as subject:
+        assert subject.workers == workers
+
+
 # ------------------------------------------------------------------ the server
 
 
@@ -157,15 +174,12 @@ def test_a_middleware_of_the_project_may_set_the_header_for_all_streams(site: Si
     assert found(site, server.check, "mysite.feed", "mysite.headers") == []
 
 
-@pytest.mark.parametrize("trusted", ["*", "10.0.0.1,*"])
-def test_trusting_everybody_is_found_where_everybody_gets_in(
-    site: Site, trusted: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
-    assert found(site, server.check, bind=["0.0.0.0:8000"]) == ["503 warning"]
-    assert found(site, server.check, bind=["unix:/run/a.sock", "127.0.0.1:80", "[::1]:80"]) == []
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
-    assert found(site, server.check, bind=["0.0.0.0:8000"]) == []
+@pytest.mark.parametrize("trusted", [["*"], ["10.0.0.1", "*"]])
+def test_trusting_everybody_is_found_where_everybody_gets_in(site: Site, trusted: list[str]) -> None:
+    assert found(site, server.check, bind=["0.0.0.0:8000"], trusted_proxies=trusted) == ["503 warning"]
+    behind = ["unix:/run/a.sock", "127.0.0.1:80", "[::1]:80"]
+    assert found(site, server.check, bind=behind, trusted_proxies=trusted) == []
+    assert found(site, server.check, bind=["0.0.0.0:8000"], trusted_proxies=["10.0.0.1"]) == []
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -290,8 +304,8 @@ def test_a_prefix_with_a_slash_is_found_before_django_6_1(
 
 def test_two_prefixes_that_differ_are_found(site: Site) -> None:
     site.append("mysite/settings", "FORCE_SCRIPT_NAME = '/shop'\n")
-    assert found(site, settings_http.check, uvicorn={"root_path": "/store"}) == ["117 warning mysite/settings.py:8"]
-    assert found(site, settings_http.check, uvicorn={"root_path": "/shop"}) == []
+    assert found(site, settings_http.check, root_path="/store") == ["117 warning mysite/settings.py:8"]
+    assert found(site, settings_http.check, root_path="/shop") == []
 
 
 @pytest.mark.parametrize("gzip", ["django.middleware.gzip.GZipMiddleware", "mysite.compress.Compress"])

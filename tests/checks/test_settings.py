@@ -12,7 +12,14 @@ from django.apps import apps
 from django.conf import UserSettingsHolder, global_settings, settings
 
 from django_asgi_deploy import conf
-from django_asgi_deploy.checks import run, settings_databases, settings_http, settings_logging, settings_services
+from django_asgi_deploy.checks import (
+    frames,
+    run,
+    settings_databases,
+    settings_http,
+    settings_logging,
+    settings_services,
+)
 from django_asgi_deploy.checks.finding import Finding
 from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.importer import Found
@@ -37,6 +44,7 @@ def used(name: str, **changes: Any) -> Iterator[Inspected]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(settings, "_wrapped", holder)
+            patch.setattr(frames, "_root", FOLDER)
             yield Inspected(conf.Settings(**options), Found(module.__name__, "the test"))
     finally:
         apps.unset_installed_apps()

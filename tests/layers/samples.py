@@ -1,6 +1,10 @@
 """What import strings in settings lead to."""
 
+import sys
 from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
 
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 from tests.layers.asgi import Seen
@@ -38,5 +42,24 @@ def factory() -> ASGIApp:
     return api
 
 
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """A WebSocket that sends back each text."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
 def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return []
+
+
+async def frames(request: HttpRequest) -> HttpResponse:
+    """The modules of all frames that are around this view."""
+    frame, modules = sys._getframe(), []
+    while frame := frame.f_back:  # type: ignore[assignment]
+        modules.append(frame.f_globals["__name__"])
+    return HttpResponse("\n".join(modules))
+
+
+urlpatterns = [path("frames", frames)]

@@ -1,4 +1,7 @@
-"""A Channels consumer behind WEBSOCKET: routed, logged in through the session, and talking over a channel layer."""
+"""Channels: routed consumers, logged in through the session, talking over a channel layer, also to views.
+
+Once behind WEBSOCKET, and once as in Channels' own tutorial, where ``asgi.py`` routes by itself.
+"""
 
 import asyncio
 import sys
@@ -8,11 +11,12 @@ import pytest
 
 from tests.programs import require_package
 from tests.real.projects import run
-from tests.utils import Server, Site
+from tests.utils import DEADLINE_SECONDS, Server, Site
 
 pytestmark = pytest.mark.real
 
 SETTINGS = """
+    ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
     INSTALLED_APPS += [f"django.contrib.{name}" for name in ("auth", "contenttypes", "sessions")]
     MIDDLEWARE = [
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -21,11 +25,27 @@ SETTINGS = """
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
     DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+"""
+OPTION = """
     ASGI_DEPLOY = {"WEBSOCKET": "mysite.routing.application"}
+"""
+TUTORIAL = """
+    import os
+    from channels.routing import ProtocolTypeRouter
+    from channels.security.websocket import AllowedHostsOriginValidator
+    from django.core.asgi import get_asgi_application
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+    django_asgi_app = get_asgi_application()
+
+    from mysite.routing import application as websocket
+
+    application = ProtocolTypeRouter({"http": django_asgi_app, "websocket": AllowedHostsOriginValidator(websocket)})
 """
 ROUTING = """
     from channels.auth import AuthMiddlewareStack
-    from channels.generic.websocket import AsyncJsonWebsocketConsumer
+    from asgiref.sync import async_to_sync
+    from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
     from channels.routing import URLRouter
     from django.urls import path
 
@@ -42,9 +62,25 @@ ROUTING = """
         async def say(self, event):
             await self.send_json({"said": event["text"]})
 
-    application = AuthMiddlewareStack(URLRouter([path("ws/<room>/", Chat.as_asgi())]))
+    class Members(JsonWebsocketConsumer):
+        def connect(self):
+            async_to_sync(self.channel_layer.group_add)("members", self.channel_name)
+            self.accept()
+
+        def receive_json(self, content):
+            from django.contrib.auth.models import User
+            self.send_json({"members": User.objects.count()})
+
+        def say(self, event):
+            self.send_json({"said": event["text"]})
+
+    application = AuthMiddlewareStack(
+        URLRouter([path("ws/members/", Members.as_asgi()), path("ws/<room>/", Chat.as_asgi())])
+    )
 """
 URLS = """
+    from asgiref.sync import async_to_sync
+    from channels.layers import get_channel_layer
     from django.contrib.auth import login
     from django.contrib.auth.models import User
     from django.http import HttpResponse
@@ -54,14 +90,22 @@ URLS = """
         login(request, User.objects.get_or_create(username=name)[0])
         return HttpResponse("entered")
 
-    urlpatterns = [path("enter/<name>/", enter)]
+    def announce(request, room, text):
+        async_to_sync(get_channel_layer().group_send)(room, {"type": "say", "text": text})
+        return HttpResponse("announced")
+
+    urlpatterns = [path("enter/<name>/", enter), path("announce/<room>/<text>/", announce)]
 """
 
 
-@pytest.fixture
-def server(site: Site) -> Iterator[Server]:
+@pytest.fixture(params=["WEBSOCKET", "the tutorial's asgi.py"])
+def server(site: Site, request: pytest.FixtureRequest) -> Iterator[Server]:
     require_package("channels")
     site.append("mysite/settings", SETTINGS)
+    if request.param == "WEBSOCKET":
+        site.append("mysite/settings", OPTION)
+    else:
+        site.write("mysite/asgi", TUTORIAL)
     site.write("mysite/routing", ROUTING)
     site.write("mysite/urls", URLS)
     run([sys.executable, "manage.py", "migrate"], site.folder)
@@ -84,8 +128,8 @@ def test_two_users_of_one_room_hear_each_other_and_are_who_they_logged_in_as(ser
         base = server.url.replace("http", "ws")
         async with (
             connect(f"{base}/ws/room/", additional_headers={"cookie": cookies_of("ada")}, origin=server.url) as ada,
-            connect(f"{base}/ws/room/", additional_headers={"cookie": cookies_of("grace")}) as grace,
-            connect(f"{base}/ws/elsewhere/") as stranger,
+            connect(f"{base}/ws/room/", additional_headers={"cookie": cookies_of("grace")}, origin=server.url) as grace,
+            connect(f"{base}/ws/elsewhere/", origin=server.url) as stranger,
         ):
             heard = [await ada.recv(), await grace.recv(), await stranger.recv()]
             await grace.send('{"text": "hello"}')
@@ -101,3 +145,22 @@ def test_two_users_of_one_room_hear_each_other_and_are_who_they_logged_in_as(ser
         '{"said": "hello"}',
         '{"said": "alone"}',
     ]
+
+
+def test_a_view_speaks_to_consumers_and_a_synchronous_consumer_asks_the_database(server: Server) -> None:
+    import httpx
+    from websockets.sync.client import connect
+
+    with connect(f"ws://127.0.0.1:{server.port}/ws/members/", origin=server.url) as members:
+        members.send("{}")
+        assert members.recv(DEADLINE_SECONDS) == '{"members": 0}'
+        assert httpx.get(f"{server.url}/announce/members/hello/").text == "announced"
+        assert members.recv(DEADLINE_SECONDS) == '{"said": "hello"}'
+
+
+def test_a_strangers_page_is_refused(server: Server) -> None:
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
+
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws://127.0.0.1:{server.port}/ws/members/", origin="https://evil.example")  # type: ignore[arg-type]

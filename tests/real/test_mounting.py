@@ -212,8 +212,8 @@ def test_they_are_started_after_django_and_stopped_before_it(inside: Site) -> No
 
 
 def test_under_a_root_path_of_the_server_all_of_them_link_with_it(inside: Site) -> None:
-    """As behind a proxy that takes /site away: uvicorn puts it in front of the path again."""
-    inside.append("mysite/settings", "ASGI_DEPLOY['UVICORN'] = {'root_path': '/site'}")
+    """As behind a proxy that takes /site away."""
+    inside.append("mysite/settings", "ASGI_DEPLOY['ROOT_PATH'] = '/site'")
     with inside.serve() as server, client_of(server) as client:
         seen = client.get("/api/items/3").json()
         assert (seen["root_path"], seen["path"]) == ("/site/api", "/site/api/items/3")

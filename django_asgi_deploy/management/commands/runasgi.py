@@ -4,12 +4,13 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connections
 
 from django_asgi_deploy import conf, project
 from django_asgi_deploy.checks import startup
 from django_asgi_deploy.exceptions import ASGIDeployError
 from django_asgi_deploy.options import Option
-from django_asgi_deploy.server import config, run
+from django_asgi_deploy.server import config, reload, run
 
 
 class Command(BaseCommand):
@@ -23,6 +24,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("addrport", nargs="?", help="one more --bind: a port, or host:port")
+        parser.add_argument(
+            "--reload", action="store_true", help="For development: start again whenever a file of the project changes."
+        )
         parser.add_argument("--skip-checks", action="store_true", help="Skip system checks, and those of checkasgi.")
         parser.add_argument(
             "--print-config",
@@ -45,7 +49,8 @@ class Command(BaseCommand):
 
     def _run(self, options: dict[str, Any]) -> None:
         command_line = _given(options)
-        settings = conf.load(command_line, checks=[config.problems])
+        checks = [config.problems, reload.problems] if options["reload"] else [config.problems]
+        settings = conf.load(command_line, checks=checks)
         if options["print_config"]:
             for note in settings.notes:
                 self.stderr.write(note)
@@ -54,15 +59,25 @@ class Command(BaseCommand):
         os.environ.update(conf.as_environment(command_line))
 
         def load() -> project.Project:
-            if options["skip_checks"]:
-                return project.load(settings, settings_option=options["settings"], check=None)
-            loaded = project.load(settings, settings_option=options["settings"], check=self.check)
-            return startup.checked(settings, loaded)
+            check = None if options["skip_checks"] else self.check
+            loaded = project.load(settings, settings_option=options["settings"], check=check)
+            if options["reload"]:
+                self._notice_migrations()
+            return loaded if options["skip_checks"] else startup.checked(settings, loaded)
 
         colour = False if options["no_color"] else True if options["force_color"] else None
-        status = run.run(settings, load, self._say, debug=django_settings.DEBUG, colour=colour)
+        serve = reload.run if options["reload"] else run.run
+        status = serve(settings, load, self._say, debug=django_settings.DEBUG, colour=colour)
         if status:
             raise SystemExit(status)
+
+    def _notice_migrations(self) -> None:
+        """As runserver does: Django's notice of migrations that the database doesn't have yet."""
+        try:
+            self.check_migrations()
+        except DatabaseError as error:
+            self.stderr.write(f"Whether migrations are missing can't be seen: {str(error).strip()}")
+        connections.close_all()
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)

@@ -13,6 +13,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django_asgi_deploy",
     "library",
+    "desk",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -4,10 +4,11 @@ import inspect
 from django.urls import path
 from django.views import View
 
+from desk import views as desk
 from library import streams  # noqa: F401
 from library.views import blocking, loops, people, queries
 
-modules = [blocking, loops, people, queries]
+modules = [desk, blocking, loops, people, queries]
 with contextlib.suppress(ImportError):  # Django 5.2 has no tasks
     from library.views import tasks
 

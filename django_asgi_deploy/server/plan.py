@@ -1,0 +1,34 @@
+"""What the supervisor obeys: it never imports the project, so each generation tells it."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The options of the same names (``conf.Settings``), with the number of workers decided."""
+
+    workers: int
+    boot_timeout_seconds: int
+    heartbeat_timeout_seconds: int
+    drain_delay_seconds: int
+    graceful_timeout_seconds: int
+    max_requests: int | None
+    max_requests_jitter: int
+    max_lifetime_seconds: int | None
+    max_rss_bytes: int | None
+    bind: list[str]
+
+    @classmethod
+    def of(cls, settings: Any, workers: int) -> "Plan":
+        values = {each.name: getattr(settings, each.name) for each in dataclasses.fields(cls)}
+        return cls(**{**values, "workers": workers})
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @property
+    def budget_seconds(self) -> int:
+        """From the signal until the last request is cut."""
+        return self.drain_delay_seconds + self.graceful_timeout_seconds

@@ -1,0 +1,605 @@
+"""Starts, watches, replaces and stops workers. One loop over signals, messages and deadlines, with one rule inside.
+
+The rule is ``_reconcile``: so many ready workers of the current version as are wanted. A worker of an old version, and
+one that has served enough, are both *outdated*: one replacement at a time is started, and when it is ready, one
+outdated worker is asked to leave. Rolling restart, recycling, a crash and a changed number of workers are all that.
+
+This process has no event loop and no thread, and never imports Django or the project: nothing in it can hang or break.
+It is over 400 lines because each event of a child's life can concern every other child: they are only right together.
+"""
+
+import json
+import os
+import random
+import select
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from django_asgi_deploy.exceptions import ExitStatus
+from django_asgi_deploy.server import multiprocess, processes
+from django_asgi_deploy.server.channel import VARIABLE, Channel, Message
+from django_asgi_deploy.server.children import Child, Generation, Worker, in_words
+from django_asgi_deploy.server.handover import Handover
+from django_asgi_deploy.server.lines import Lines
+from django_asgi_deploy.server.plan import Plan
+from django_asgi_deploy.server.signals import Signals
+from django_asgi_deploy.server.title import set_title
+
+LONGEST_SLEEP_SECONDS = 1.0
+PAUSE_SECONDS = 3.0  # a loop that was away for longer was stopped itself: nobody's beat counts
+MARGIN_SECONDS = 2.0  # a worker ends itself at its deadline; after this much more it is killed
+START_UP_GRACE_SECONDS = 0.7
+ENDS_AT_ONCE = 5  # so many workers in a row may end soon after their start until there is a pause
+LONGEST_PAUSE_SECONDS = 30.0
+STACKS_SECONDS = 0.5  # for writing them
+STEADY_SECONDS = 5.0  # a worker that has served for so long didn't end soon after its start
+
+
+class Supervisor:
+    """Runs until it is asked to stop, or nothing can be served any more; ``run`` returns the exit status."""
+
+    def __init__(self, handover: Handover, lines: Lines, signals: Signals) -> None:
+        self.handover = handover
+        self.lines = lines
+        self.signals = signals
+        self.plan: Plan = handover.plan
+        self.wanted = handover.plan.workers
+        self.current: Generation | None = None  # the one that serves
+        self.coming: Generation | None = None  # the one being tried
+        self.generations: list[Generation] = []
+        self.workers: list[Worker] = []
+        self.number = 0
+        self.status = ExitStatus.STOPPED
+        self.stopping = False
+        self.reload_again = False
+        self.has_served = False
+        self.away_since = time.monotonic()
+        self.oom_kills = processes.oom_kills()
+
+    def run(self) -> ExitStatus:
+        self._begin()
+        while not self.stopping or self.workers or self.generations:
+            self._wait()
+            for sig in self.signals.taken():
+                self._on_signal(sig)
+            ended = list(_reap())  # before reading: what the ended have said is then there to be read
+            for child in [*self.generations, *self.workers]:
+                self._hear(child)
+            for pid, wait_status in ended:
+                self._on_end(pid, wait_status)
+            self._watch()
+            if not self.stopping:
+                self._reconcile()
+        return self.status
+
+    # ------------------------------------------------------------------ waiting and hearing
+
+    def _wait(self) -> None:
+        waiting: list[Any] = [
+            self.signals,
+            *(child.channel for child in [*self.generations, *self.workers] if not _is_deaf(child)),
+        ]
+        seconds = max(0.0, min(LONGEST_SLEEP_SECONDS, self._next_deadline() - time.monotonic()))
+        select.select(waiting, [], [], seconds)
+        now = time.monotonic()
+        if now - self.away_since > PAUSE_SECONDS + seconds:
+            self.lines.warning(
+                f"The supervisor was stopped for {in_words(now - self.away_since)}; deadlines begin anew."
+            )
+            for worker in self.workers:
+                worker.last_beat = now
+        self.away_since = now
+
+    def _hear(self, child: Child) -> None:
+        if _is_deaf(child):
+            return
+        try:
+            for message, _ in child.channel.receive():
+                if isinstance(child, Generation):
+                    self._on_loaded(child, message)
+                elif isinstance(child, Worker):
+                    self._on_message(child, message)
+        except EOFError:
+            child.channel.close()
+            if isinstance(child, Worker) and not child.pid:  # it came to nothing before it had a pid
+                self._forget(child, "couldn't be forked")
+
+    def _on_message(self, worker: Worker, message: Message) -> None:
+        if "plan" in message:  # an interpreter of its own, loaded now
+            worker.channel.send(do="serve", descriptors=self.handover.sockets)
+        worker.pid = message.get("pid", worker.pid)
+        worker.last_beat = time.monotonic()
+        worker.debugger = message.get("debugger")
+        if "ready" in message:
+            self._on_ready(worker)
+        if "beat" in message:
+            self._forgive(worker)
+            if worker.stacks_shown and not worker.leaving:
+                self.lines.info(f"{worker.name} answers again.")
+            worker.stacks_shown = False
+            worker.requests = message["beat"]
+            worker.connections = message["connections"]
+            worker.resident_bytes = processes.resident_bytes(worker.pid)
+            self._judge(worker)
+
+    def _judge(self, worker: Worker) -> None:
+        """Whether it has served enough."""
+        plan = self.plan
+        reason = ""
+        if worker.max_requests and worker.requests >= worker.max_requests:
+            reason = f"it has answered {worker.requests} requests"
+        elif plan.max_lifetime_seconds and worker.age_seconds >= plan.max_lifetime_seconds:
+            reason = f"it is {in_words(worker.age_seconds)} old"
+        elif plan.max_rss_bytes and worker.resident_bytes >= plan.max_rss_bytes:
+            reason = f"it holds {worker.resident_bytes / 2**20:.0f} MiB"
+        if reason and worker.is_ready and not worker.outdated:
+            worker.outdated = reason
+            self.lines.info(f"{worker.name} will be replaced: {reason}.")
+
+    # ------------------------------------------------------------------ generations
+
+    def _begin(self) -> None:
+        adopted = self.handover.generation
+        if adopted is None:
+            self._load_generation()
+        else:
+            pid, fd = adopted
+            self.number = 1
+            self.coming = Generation(Channel.adopt(fd), pid)
+            self.generations.append(self.coming)
+
+    def _load_generation(self) -> None:
+        self.number += 1
+        channel, pid = self._spawn(announces=self.number == 1)
+        self.coming = Generation(channel, pid, number=self.number)
+        self.generations.append(self.coming)
+
+    def _spawn(self, *, announces: bool) -> tuple[Channel, int]:
+        """A fresh interpreter with the command line that the user typed."""
+        ours, theirs = Channel.pair()
+        os.set_inheritable(theirs.fileno(), True)
+        told = {"fd": theirs.fileno(), "generation": self.number, "announces": announces}
+        environment = {**self.handover.environment, VARIABLE.encode(): json.dumps(told).encode()}
+        try:
+            os.chdir(self.handover.directory)  # a symbolic link may lead elsewhere by now
+        except OSError as error:
+            self.lines.error(f"{self.handover.directory}: {error.strerror}; staying in {os.getcwd()}.")
+        pid = os.posix_spawn(
+            self.handover.command[0],
+            self.handover.command,
+            environment,
+            setsigmask=[],
+            setsigdef=[sig for sig in signal.valid_signals() if sig not in (signal.SIGKILL, signal.SIGSTOP)],
+        )
+        theirs.close()
+        return ours, pid
+
+    def _on_loaded(self, generation: Generation, message: Message) -> None:
+        generation.plan = Plan(**message["plan"])
+        generation.forks = message["forks"]
+        if not generation.forks:
+            self.lines.info(f"Each worker gets an interpreter of its own: {message['why_not']}.")
+        if generation.number > 1:
+            self.lines.info(f"Version {generation.number} is loaded, after {in_words(generation.age_seconds)}.")
+            if generation.plan.bind != self.plan.bind:
+                self.lines.warning("BIND has changed; that takes effect when runasgi is started anew.")
+
+    def _give_up(self, generation: Generation, why: str) -> None:
+        """A version that can't be had: what serves goes on serving."""
+        self.coming = None
+        self._dismiss(generation)
+        for worker in self.workers:
+            if worker.generation is generation and not worker.leaving:
+                self._kill(worker, "its version is given up")
+        if self.current:
+            self.lines.error(
+                f"Version {generation.number} {why}; version {self.current.number} goes on serving. "
+                "Mend it, and send SIGHUP again."
+            )
+
+    def _promote(self, generation: Generation) -> None:
+        before, self.current, self.coming = self.current, generation, None
+        assert generation.plan is not None
+        generation.not_before = 0.0
+        if before:
+            self._dismiss(before)
+        if before is None or generation.plan.workers != self.plan.workers:
+            self.wanted = generation.plan.workers
+        self.plan = generation.plan
+        for worker in self.workers:
+            if worker.generation is not generation:
+                worker.outdated = worker.outdated or f"version {generation.number} takes its place"
+
+    def _dismiss(self, generation: Generation) -> None:
+        """Let the process go that has loaded it; its workers stay until they are replaced."""
+        generation.is_dismissed = True
+        if generation.became_worker or generation not in self.generations:
+            return
+        if generation.plan:
+            generation.channel.close()  # it waits for a message, and leaves when none can come
+            generation.kill_at = time.monotonic() + START_UP_GRACE_SECONDS
+        else:
+            self._kill_generation(generation)
+
+    def _kill_generation(self, generation: Generation) -> None:
+        generation.is_dismissed = generation.is_killed = True
+        generation.kill_at = None
+        _signal(generation, signal.SIGKILL)
+
+    # ------------------------------------------------------------------ the rule
+
+    def _reconcile(self) -> None:
+        now = time.monotonic()
+        generation = self.coming or self.current
+        if generation is None:
+            return
+        mine = [worker for worker in self.workers if worker.generation is generation]
+        starting = [worker for worker in mine if worker.is_starting]
+        fresh = [worker for worker in mine if worker.is_ready and not worker.outdated]
+        outdated = [worker for worker in self.workers if worker.is_ready and worker.outdated]
+        if generation.plan and now >= generation.not_before:
+            missing = self._wanted_of(generation) - len(starting) - len(fresh)
+            # With nobody to replace there is no reason to go slowly.
+            at_once = max(0, 1 - len(starting)) if outdated or (self.coming and self.current) else missing
+            for _ in range(min(missing, at_once)):
+                self._start_worker(generation)
+        if self.coming:
+            return
+        surplus = len(fresh) + len(outdated) - self.wanted
+        for worker in [*outdated, *fresh][: max(0, surplus)]:
+            self._retire(worker)
+        if self.reload_again and not outdated:
+            self.reload_again = False
+            self._reload()
+
+    def _wanted_of(self, generation: Generation) -> int:
+        """One worker shows whether a new version is any good."""
+        if generation is self.coming and self.current:
+            return 1
+        return self.wanted if self.current else (generation.plan or self.plan).workers
+
+    def _start_worker(self, generation: Generation) -> None:
+        worker = self._worker_of(generation)
+        jitter = random.randint(0, self.plan.max_requests_jitter)
+        worker.max_requests = self.plan.max_requests and self.plan.max_requests + jitter
+        self.workers.append(worker)
+
+    def _worker_of(self, generation: Generation) -> Worker:
+        sockets = self.handover.sockets
+        is_there = generation in self.generations
+        if generation.forks and is_there:
+            ours, theirs = Channel.pair()
+            generation.channel.send(do="fork", descriptors=[theirs.fileno(), *sockets])
+            theirs.close()
+            return Worker(ours, generation=generation)
+        if is_there and not generation.became_worker:
+            generation.became_worker = True
+            generation.channel.send(do="serve", descriptors=sockets)
+            return Worker(generation.channel, generation.pid, generation=generation)
+        channel, pid = self._spawn(announces=False)
+        return Worker(channel, pid, generation=generation)
+
+    def _on_ready(self, worker: Worker) -> None:
+        worker.ready_at = time.monotonic()
+        generation = worker.generation
+        generation.vain_starts = 0
+        self.lines.info(
+            f"{worker.name} serves, {in_words(worker.age_seconds)} after its start"
+            + (f" (version {generation.number})." if generation.number > 1 else ".")
+        )
+        if generation is self.coming:
+            self._promote(generation)
+        if not self.has_served:
+            self.has_served = True
+            self.lines.say("\n".join(f"Serving {url}" for url in self.handover.urls))
+
+    # ------------------------------------------------------------------ ends
+
+    def _on_end(self, pid: int, wait_status: int) -> None:
+        for worker in self.workers:
+            if worker.pid == pid:
+                if worker.generation.pid == pid and worker.generation in self.generations:
+                    self.generations.remove(worker.generation)
+                self._forget(worker, self._cause(worker, os.waitstatus_to_exitcode(wait_status)))
+                return
+        for generation in self.generations:
+            if generation.pid == pid:
+                self._on_generation_end(generation, os.waitstatus_to_exitcode(wait_status))
+                return
+        # Anything else is an orphan of the project, which nobody else would reap.
+
+    def _cause(self, worker: Worker, code: int) -> str:
+        if code >= 0:
+            return worker.leaving or (f"ended by itself with status {code}" if code == 0 else f"failed, status {code}")
+        name = _signal_name(-code)
+        if worker.is_killed:
+            return worker.leaving
+        if code != -signal.SIGKILL:
+            return f"was ended by {name}"
+        before, self.oom_kills = self.oom_kills, processes.oom_kills()
+        moved = before is not None and self.oom_kills is not None and self.oom_kills > before
+        counter = f"; its cgroup's oom_kill counter went from {before} to {self.oom_kills}" if moved else ""
+        return f"was ended by {name}, which nobody here sent: probably out of memory{counter}"
+
+    def _forget(self, worker: Worker, cause: str) -> None:
+        self.workers.remove(worker)
+        worker.channel.close()
+        level = self.lines.info if worker.leaving and not worker.is_killed else self.lines.error
+        level(f"{worker.name} has left: {cause} ({worker.in_numbers()}).")
+        multiprocess.mark_dead(worker.pid)
+        if self.stopping or (worker.leaving and not worker.has_failed):
+            return
+        generation = worker.generation
+        if generation is self.coming:
+            self._on_failed_version(generation)
+        elif generation is self.current:
+            self._on_early_end(worker, generation)
+
+    def _on_failed_version(self, generation: Generation) -> None:
+        """A worker of a version that nobody has served yet: the version is no good."""
+        if self.current:
+            self._give_up(generation, "can't serve")
+        elif not any(worker.generation is generation for worker in self.workers):
+            self._end(ExitStatus.TEMPORARY, "No worker could start.")
+        else:
+            generation.not_before = float("inf")  # the others will show
+
+    def _on_early_end(self, worker: Worker, generation: Generation) -> None:
+        """Start anew at once, but not for ever if workers keep ending soon after their start."""
+        if worker.ready_at is None:
+            generation.vain_starts += 1
+        elif worker.has_served(STEADY_SECONDS):
+            return
+        generation.early_ends += 1
+        generation.last_early_end = time.monotonic()
+        if generation.early_ends < ENDS_AT_ONCE:
+            return
+        someone = any(each.is_ready or each.is_starting for each in self.workers)
+        if generation.vain_starts >= ENDS_AT_ONCE and not someone:
+            self._end(ExitStatus.TEMPORARY, f"{generation.vain_starts} workers in a row didn't start; none is left.")
+            return
+        seconds = min(LONGEST_PAUSE_SECONDS, 2.0 ** (generation.early_ends - ENDS_AT_ONCE))
+        generation.not_before = time.monotonic() + seconds
+        self.lines.error(
+            f"{generation.early_ends} workers in a row ended soon after their start; the next starts in {seconds:g} s."
+        )
+
+    def _forgive(self, worker: Worker) -> None:
+        """Ends before this worker's start don't count any more, once it has served for a while."""
+        generation = worker.generation
+        if (
+            generation.early_ends
+            and worker.started_at > generation.last_early_end
+            and worker.has_served(STEADY_SECONDS)
+        ):
+            generation.early_ends = 0
+
+    def _on_generation_end(self, generation: Generation, code: int) -> None:
+        generation.channel.close()
+        self.generations.remove(generation)
+        if self.stopping or generation.is_dismissed:
+            return
+        if generation is self.coming:
+            why = f"doesn't load (status {code})" if code >= 0 else f"was ended by {_signal_name(-code)} as it loaded"
+            if generation.plan:
+                why = "is gone before it served"
+            if self.current:
+                self._give_up(generation, why)
+            else:
+                known = code in (ExitStatus.TEMPORARY, ExitStatus.USAGE, ExitStatus.PROJECT)
+                self._end(ExitStatus(code) if known else ExitStatus.TEMPORARY, "" if known else f"The project {why}.")
+        elif generation is self.current:
+            self.lines.error(
+                f"The process that workers are forked from has left ({_in_words(code)}); a new one is loaded."
+            )
+            self._reload()
+
+    # ------------------------------------------------------------------ deadlines
+
+    def _next_deadline(self) -> float:
+        deadlines = [child.kill_at for child in [*self.generations, *self.workers] if child.kill_at is not None]
+        generation = self.coming or self.current
+        if generation and generation.not_before > time.monotonic():
+            deadlines.append(generation.not_before)
+        return min(deadlines, default=float("inf"))
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        limit = self.plan.boot_timeout_seconds
+        if (coming := self.coming) and coming.plan is None and self._is_late(coming, limit):
+            why = f"isn't loaded after {limit} s (BOOT_TIMEOUT_SECONDS)"
+            if self.current:
+                self._give_up(coming, why)
+            else:
+                self._end(ExitStatus.TEMPORARY, f"The project {why}.")
+        for generation in self.generations:
+            if generation.kill_at is not None and now >= generation.kill_at:
+                self._kill_generation(generation)
+        for worker in list(self.workers):
+            if worker.is_killed:
+                continue
+            if worker.kill_at is not None:
+                if now >= worker.kill_at:
+                    self._kill(worker, f"{worker.leaving}, but didn't in time")
+            elif worker.is_starting:
+                if self._is_late(worker, limit):
+                    self._fail(worker, f"didn't serve within {limit} s (BOOT_TIMEOUT_SECONDS)")
+            else:
+                self._watch_beat(worker, now - worker.last_beat)
+
+    def _is_late(self, child: Child, limit: float) -> bool:
+        """Whether it has taken too long to start; its stacks are shown first, and get a moment to be written."""
+        if child.age_seconds < limit:
+            return False
+        if not child.stacks_shown:
+            child.stacks_shown = True
+            self._show_stacks(child)
+        return child.age_seconds >= limit + STACKS_SECONDS
+
+    def _watch_beat(self, worker: Worker, silence: float) -> None:
+        limit = self.plan.heartbeat_timeout_seconds
+        if silence < limit / 2:
+            return
+        if worker.debugger:
+            worker.last_beat = time.monotonic()
+            return
+        hindrance = processes.hindrance(worker.pid)
+        if hindrance.startswith("pid"):  # a tracer
+            worker.last_beat = time.monotonic()
+            return
+        why = f" ({hindrance})" if hindrance else ""
+        if not worker.stacks_shown:
+            worker.stacks_shown = True
+            self.lines.warning(
+                f"The event loop of worker {worker.pid} has stood still for {in_words(silence)}{why}; its stacks:"
+            )
+            self._show_stacks(worker)
+        if silence >= limit:
+            self._fail(worker, f"its event loop stood still for {in_words(silence)}{why}")
+
+    def _show_stacks(self, child: Child) -> None:
+        _signal(child, signal.SIGUSR1)
+
+    def _fail(self, worker: Worker, why: str) -> None:
+        """Kill a worker that can't be asked."""
+        worker.has_failed = True
+        self._kill(worker, why)
+
+    def _kill(self, worker: Worker, why: str) -> None:
+        worker.leaving = why
+        worker.is_killed = True
+        worker.kill_at = None
+        _signal(worker, signal.SIGKILL)
+
+    def _retire(self, worker: Worker) -> None:
+        why = worker.outdated or "there are more workers than wanted"
+        self._ask_to_leave(worker, why, self.plan.graceful_timeout_seconds + MARGIN_SECONDS)
+
+    def _ask_to_leave(self, worker: Worker, why: str, seconds: float) -> None:
+        worker.leaving = why
+        worker.kill_at = time.monotonic() + seconds
+        _signal(worker, signal.SIGTERM)
+
+    # ------------------------------------------------------------------ signals
+
+    def _on_signal(self, sig: int) -> None:
+        if sig in (signal.SIGTERM, signal.SIGINT):
+            if self.stopping:
+                self._end_at_once()
+            self._stop(f"{_signal_name(sig)} came")
+        elif self.stopping:
+            return
+        elif sig == signal.SIGHUP:
+            self._reload()
+        elif sig in (signal.SIGTTIN, signal.SIGTTOU):
+            self.wanted = max(1, self.wanted + (1 if sig == signal.SIGTTIN else -1))
+            self.lines.info(f"{_signal_name(sig)} came: {self.wanted} worker{'s' * (self.wanted > 1)} wanted.")
+        elif sig == signal.SIGUSR1:
+            for worker in self.workers:
+                self._show_stacks(worker)
+
+    def _reload(self) -> None:
+        if self.coming and not self.current:
+            return  # the first version is only just being loaded
+        if self.coming:
+            self._give_up_quietly(self.coming)
+        elif any(
+            worker.outdated and worker.generation is not self.current for worker in self.workers if worker.is_ready
+        ):
+            self.reload_again = True  # when what is under way has come to its end
+            return
+        self._load_generation()
+        self.lines.info(f"Version {self.number} is being loaded.")
+
+    def _give_up_quietly(self, generation: Generation) -> None:
+        self.coming = None
+        self._dismiss(generation)
+        for worker in self.workers:
+            if worker.generation is generation:
+                self._kill(worker, "a newer version is asked for")
+
+    def _stop(self, why: str) -> None:
+        self.stopping = True
+        self.lines.info(f"{why}: stopping, within {self.plan.budget_seconds} s.")
+        for generation in self.generations:
+            self._dismiss(generation)
+        # First ours, so that the last worker to close a socket knows that nothing can wait in it any more.
+        self.handover.close_sockets()
+        for worker in self.workers:
+            worker.channel.send(everybody_leaves=True)
+        for worker in self.workers:
+            if not worker.leaving:
+                seconds = self.plan.budget_seconds + MARGIN_SECONDS if worker.is_ready else START_UP_GRACE_SECONDS
+                self._ask_to_leave(worker, "it was asked to stop", seconds)
+
+    def _end(self, status: ExitStatus, why: str) -> None:
+        """There is nothing to serve any more."""
+        self.status = status
+        self.coming = None
+        self.stopping = True
+        if why:
+            self.lines.error(why)
+        self.handover.close_sockets()
+        for worker in self.workers:
+            self._kill(worker, "nothing is served any more")
+        for generation in self.generations:
+            self._dismiss(generation)
+
+    def _end_at_once(self) -> NoReturn:
+        self.lines.warning("Stopped at once by a second signal.")
+        for child in [*self.workers, *self.generations]:
+            _signal(child, signal.SIGKILL)
+        self.handover.clean_up()
+        os._exit(self.status)
+
+
+# ------------------------------------------------------------------ processes
+
+
+def _is_deaf(child: Child) -> bool:
+    """Whether there is nothing to hear from it: it is gone, or heard as the worker that it has become."""
+    return child.channel.fileno() < 0 or (isinstance(child, Generation) and child.became_worker)
+
+
+def _reap() -> Iterator[tuple[int, int]]:
+    while True:
+        try:
+            pid, wait_status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, wait_status
+
+
+def _signal(child: Child, sig: signal.Signals) -> None:
+    if child.pid:
+        with suppress(ProcessLookupError):  # it has ended and will be reaped
+            os.kill(child.pid, sig)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _in_words(code: int) -> str:
+    return f"status {code}" if code >= 0 else _signal_name(-code)
+
+
+def main() -> ExitStatus:
+    """The supervisor's process: everything it needs was handed over by the command that became it."""
+    handover = Handover.receive()
+    lines = Lines(handover.colour)
+    set_title(handover.process_name, "supervisor")
+    with Signals() as signals:
+        try:
+            processes.become_subreaper()
+            return Supervisor(handover, lines, signals).run()
+        finally:
+            handover.clean_up()
