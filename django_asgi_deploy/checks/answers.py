@@ -53,6 +53,12 @@ def reads_user(function: Any, node: Any, cls: Any = None, depth: int = 2) -> boo
     return False
 
 
+def asks_for_permissions(node: Any) -> bool:
+    """Whether it makes a query even of a user who is loaded."""
+    names = ("has_perm", "has_perms", "has_module_perms", "groups", "user_permissions", "get_all_permissions")
+    return any(isinstance(each, ast.Attribute) and each.attr in names for each in functions.own_nodes(node))
+
+
 def _variables(node: Any, is_it: Callable[[ast.AST], bool]) -> set[str]:
     """The names that the function gives to such values."""
     return {
