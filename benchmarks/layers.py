@@ -8,6 +8,7 @@ application alone.
 
 import argparse
 import asyncio
+import logging
 import os
 import platform
 import sys
@@ -20,10 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import uvloop
 
+from django_asgi_deploy.layers.accesslog import AccessLog
 from django_asgi_deploy.layers.health import Health, Readiness
 from django_asgi_deploy.layers.lifespan import Contexts
 from django_asgi_deploy.layers.limits import BodyLimit, Deadline, InFlight
 from django_asgi_deploy.layers.mount import Mount
+from django_asgi_deploy.layers.observe import Observed
+from django_asgi_deploy.layers.proxy import Behind, Forwarding
+from django_asgi_deploy.proxies import TrustedHosts
 from django_asgi_deploy.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUESTS = 2000  # in a round
@@ -56,6 +61,9 @@ SCOPE: Scope = {
 }
 
 
+FORWARDED = ("x-forwarded-for", "x-forwarded-proto")
+
+
 def in_context(app: ASGIApp) -> ASGIApp:
     contexts = Contexts(app, {}, lambda: None)
     contexts._is_up = True  # as after a lifespan start-up
@@ -70,6 +78,10 @@ LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
     "MAX_BODY_BYTES": lambda app: BodyLimit(app, 10_000_000),
     "REQUEST_TIMEOUT_SECONDS": lambda app: Deadline(app, 30),
     "MAX_IN_FLIGHT": lambda app: InFlight(app, 100, 5),
+    "TRUSTED_PROXIES (nothing forwarded)": lambda app: Behind(app, Forwarding(TrustedHosts(["127.0.0.1"]), [])),
+    "TRUSTED_PROXIES (address, scheme)": lambda app: Behind(app, Forwarding(TrustedHosts(["127.0.0.1"]), FORWARDED)),
+    "REQUEST_ID_HEADER": lambda app: Observed(app, [], request_id_header="x-request-id"),
+    "ACCESS_LOG (json), to nowhere": lambda app: Observed(app, [AccessLog("json")]),
     "MOUNTS": lambda app: Mount({"/api": hello}, app),
 }
 
@@ -112,12 +124,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0)
     seconds = parser.parse_args().seconds
+    access_logger = logging.getLogger("django_asgi_deploy.access")
+    access_logger.setLevel(logging.INFO)
+    access_logger.addHandler(logging.NullHandler())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         added = runner.run(measure(seconds))
     print(f"Python {platform.python_version()}, uvloop {uvloop.__version__}, load {os.getloadavg()[0]:.1f}\n")
-    print(f"{'the application alone':32}{added.pop(''):8.2f} microseconds")
+    print(f"{'the application alone':40}{added.pop(''):8.2f} microseconds")
     for name, value in added.items():
-        print(f"{name:32}{value:+8.2f}")
+        print(f"{name:40}{value:+8.2f}")
 
 
 if __name__ == "__main__":

@@ -41,10 +41,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="importable names")
     parser.add_argument("--middleware", action="append", default=[], help="more of MIDDLEWARE")
-    parser.add_argument("--app", action="append", default=[], help="more of INSTALLED_APPS")
+    parser.add_argument("--app", action="append", default=[], help="these of INSTALLED_APPS, instead of all found")
     options = parser.parse_args()
     roots = [root for name in options.packages for root in _roots(name)]
-    _configure([*options.app, *_apps(options.packages, roots)], options.middleware)
+    _configure(options.app or _apps(options.packages, roots), options.middleware)
     modules = tuple(_import(options.packages, roots))
     from django_asgi_deploy.checks import source
 

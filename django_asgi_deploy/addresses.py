@@ -19,9 +19,10 @@ class TCPAddress:
 @dataclass(frozen=True)
 class UnixAddress:
     path: str
+    mode: int = 0o666  # a proxy mostly runs as another user
 
     def __str__(self) -> str:
-        return f"unix:{self.path}"
+        return f"unix:{self.path}" + (f"?mode={self.mode:o}" if self.mode != 0o666 else "")
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,27 @@ class InheritedAddress:
         return f"fd://{self.fd}"
 
 
-Address = TCPAddress | UnixAddress | InheritedAddress
+@dataclass(frozen=True)
+class SystemdAddress:
+    """The sockets that systemd opened: those of one name (``FileDescriptorName=``), or all."""
 
-EXPECTED = 'expected "8000", "127.0.0.1:8000", "[::1]:8000", "localhost:8000", "unix:/path" or "fd://3"'
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return f"systemd:{self.name or ''}"
+
+
+Address = TCPAddress | UnixAddress | InheritedAddress | SystemdAddress
+
+EXPECTED = (
+    'expected "8000", "127.0.0.1:8000", "[::1]:8000", "localhost:8000", "unix:/path", "unix:/path?mode=660", "fd://3" '
+    'or "systemd:"'
+)
 
 
 def parse_address(text: str) -> Address:
-    """The address that ``text`` means, in Django's forms (``8000``, ``host:port``), ``unix:/path`` or ``fd://3``.
+    """The address that ``text`` means: in Django's forms (``8000``, ``host:port``), ``unix:/path?mode=660``, ``fd://3``,
+    ``systemd:`` or ``systemd:name``.
 
     Raises ValueError with the expected forms.
     """
@@ -48,6 +63,8 @@ def parse_address(text: str) -> Address:
         return _unix(text)
     if text.startswith("fd://"):
         return _inherited(text)
+    if text.startswith("systemd:"):
+        return SystemdAddress(text.removeprefix("systemd:") or None)
     match = _HOST_AND_PORT.match(text)
     if match is None:
         raise ValueError(EXPECTED)
@@ -58,14 +75,19 @@ def parse_address(text: str) -> Address:
 
 
 def _unix(text: str) -> UnixAddress:
-    path = text.removeprefix("unix:")
+    path, question_mark, query = text.removeprefix("unix:").partition("?")
+    mode = re.fullmatch(r"mode=0?([0-7]{3})", query)
+    if question_mark and mode is None:
+        raise ValueError(
+            'expected a mode in octal behind the question mark, as in "unix:/run/mysite/asgi.sock?mode=660"'
+        )
     if path.startswith("//"):
         path = path[2:]
     if not path:
         raise ValueError('expected a path behind "unix:", as in "unix:/run/mysite/asgi.sock"')
     if len(path.encode()) > 107:
         raise ValueError(f"the path of a unix socket may have 107 bytes at most, this one has {len(path.encode())}")
-    return UnixAddress(path)
+    return UnixAddress(path, int(mode[1], 8)) if mode else UnixAddress(path)
 
 
 def _inherited(text: str) -> InheritedAddress:

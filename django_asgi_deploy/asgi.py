@@ -224,13 +224,7 @@ def _introduce(handler: DjangosHandler) -> None:
     handler.request_class = type(known.__name__, (known,), {"__init__": introduce, "__module__": known.__module__})
 
 
-# ------------------------------------------------------------------ static files
-
-
-def _finders_are_wanted() -> bool:
-    return (
-        django_settings.DEBUG and apps.is_installed("django.contrib.staticfiles") and bool(django_settings.STATIC_URL)
-    )
+# ------------------------------------------------------------------ lifespan, health, limits
 
 
 def _lifespan(handler: DjangosHandler, websocket: ASGIApp | None) -> ASGIApp:
@@ -262,6 +256,15 @@ def _health(settings: conf.Settings, forwarding: Forwarding) -> Layer:
 
 def _in_flight(settings: conf.Settings) -> Layer:
     return partial(InFlight, maximum=settings.max_in_flight or 0, timeout_seconds=settings.in_flight_timeout_seconds)
+
+
+# ------------------------------------------------------------------ static files
+
+
+def _finders_are_wanted() -> bool:
+    return (
+        django_settings.DEBUG and apps.is_installed("django.contrib.staticfiles") and bool(django_settings.STATIC_URL)
+    )
 
 
 def _collected(settings: conf.Settings) -> list[Layer]:

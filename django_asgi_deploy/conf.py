@@ -25,6 +25,7 @@ from django_asgi_deploy.options import Option, option, options_of
 from django_asgi_deploy.origins import OriginPattern
 from django_asgi_deploy.prefixes import parse_prefix
 from django_asgi_deploy.proxies import CLIENT_HEADERS, check_forwarded_header, parse_proxy
+from django_asgi_deploy.server import systemd
 
 PREFIX = "ASGI_DEPLOY_"
 
@@ -151,7 +152,8 @@ class Settings:
     bind: list[str] = option(
         ["127.0.0.1:8000"],
         "network",
-        "Address to listen on: port, host:port, unix:/path or fd://3; may be given again; port 0 takes any free one.",
+        "Address to listen on: port, host:port, unix:/path?mode=660, fd://3 or systemd:; may be given again; port 0 "
+        "takes any free one.",
         items="addresses",
         check=parse_address,
     )
@@ -183,6 +185,9 @@ class Settings:
     ssl_keyfile: str | None = option(None, "tls", "Private key (PEM), when it isn't in the certificate's file.")
     ssl_ca_certs: str | None = option(
         None, "tls", "CA certificates (PEM); clients must then show a certificate that one of these signed."
+    )
+    ssl_handshake_timeout_seconds: int = option(
+        10, "tls", "Seconds that a client may take for the TLS handshake.", minimum=1
     )
     workers: int = option(1, "processes", "Worker processes.", minimum=1)
     supervisor: Literal["auto", "on", "off"] = option(
@@ -246,8 +251,31 @@ class Settings:
     in_flight_timeout_seconds: int = option(
         5, "limits", "Seconds that a request waits for its turn until it is answered with 503.", minimum=0
     )
+    max_header_bytes: int = option(
+        65536,
+        "limits",
+        "Bytes that the request line and the header section may have together; the answer to more is 431 or 414.",
+        minimum=1024,
+    )
+    header_timeout_seconds: int = option(
+        10, "limits", "Seconds that a client may take for a header section; then it is answered with 408.", minimum=1
+    )
+    body_timeout_seconds: int = option(
+        30,
+        "limits",
+        "Seconds that may pass until a client has sent the next bit of the body, 500 bytes for each second; then it is "
+        "answered with 408.",
+        minimum=1,
+    )
+    send_timeout_seconds: int = option(
+        30,
+        "limits",
+        "Seconds that may pass until a client has read the next bit of a response that waits for it, 500 bytes for "
+        "each second; then its connection is cut.",
+        minimum=1,
+    )
     keep_alive_seconds: int = option(
-        5, "http", "Seconds after which an idle kept-alive connection is closed.", minimum=1
+        5, "http", "Seconds after which a connection is closed on which no request has begun.", minimum=1
     )
     live_path: str | None = option(
         None,
@@ -352,6 +380,7 @@ def load(command_line: Mapping[str, Any] | None = None, checks: Iterable[Check] 
     draft.read_concurrency(os.environ)
     draft.read_environment(os.environ)
     draft.read_command_line(command_line or {})
+    draft.fall_back_to_systemd(os.environ)
     draft.fall_back_to_port(os.environ)
     draft.fall_back_to_forwarded_allow_ips(os.environ)
     settings = Settings(**draft.values, origins=draft.origins, notes=tuple(draft.notes))
@@ -419,6 +448,17 @@ class _Draft:
                 self._take(known, value, flag, flag)
             else:
                 self._take_text(known, value, flag, f"{flag} {value}")
+
+    def fall_back_to_systemd(self, environ: Mapping[str, str]) -> None:
+        """The sockets that systemd opened for this process, unless a bind is given."""
+        if not systemd.is_activated(environ):
+            return
+        if origin := self.origins.get("BIND"):
+            asks = any(text.startswith(("systemd:", "fd://")) for text in self.values["bind"])
+            self.notes += [] if asks else [f"The sockets of systemd are not used: BIND is given by {origin}."]
+        else:
+            self._take(OPTIONS["BIND"], ["systemd:"], "LISTEN_FDS", "LISTEN_FDS")
+            self.notes.append("LISTEN_FDS in the environment: listening on the sockets that systemd opened.")
 
     def fall_back_to_port(self, environ: Mapping[str, str]) -> None:
         """PORT, which many platforms set, binds 0.0.0.0:$PORT unless a bind is given."""

@@ -60,6 +60,20 @@ def _table(group: str, title: str) -> str:
     return "\n".join(lines)
 
 
+def bad_input() -> str:
+    """What clients may send that isn't right, and what they get."""
+    from tests.server.bad_input import CASES
+
+    rows = [
+        ("Sent", "uvicorn alone", "runasgi"),
+        *((each.name, each.uvicorn, each.ours or "the same") for each in CASES),
+    ]
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 46 27 27", ""]
+    for row in rows:
+        lines += [f"   {'* ' if number == 0 else '  '}- {_escaped(cell)}" for number, cell in enumerate(row)]
+    return "\n".join(lines)
+
+
 def settings_reference() -> str:
     """A heading per group and per setting, for the documentation."""
     parts = []
@@ -112,6 +126,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "malformed-bodies": partial(malformed_input, "Body", malformed.BODIES),
     "malformed-health-paths": partial(malformed_input, "Path", malformed.HEALTH_PATHS),
     "malformed-origins": partial(malformed_input, "``Origin``", malformed.ORIGINS),
+    "bad-input": bad_input,
 }
 
 

@@ -86,4 +86,7 @@ def test_no_layer_has_a_frame_unless_its_setting_asks_for_it(
     asyncio.run(main())
     of_the_handler = {frame for frame in seen["frames"] if frame.startswith("handlers.")}
     assert len(of_the_handler) > 2
-    assert set(seen["frames"]) - of_the_handler == {"asgi:ByType.__call__", *layers}  # the first is the application
+    assert set(seen["frames"]) - of_the_handler == {
+        "asgi:Application.__call__",
+        *layers,
+    }  # the first is the application

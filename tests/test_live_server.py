@@ -133,6 +133,7 @@ def test_the_test_case_and_the_server_share_one_database(project: Site, where: s
     assert output.count("lifespan.startup") == output.count("lifespan.shutdown") == 3
 
 
+@pytest.mark.real
 def test_an_application_that_asgi_py_wraps_is_made_anew_for_each_class(project: Site) -> None:
     project.write("mysite/asgi", WRAPPED)
     assert "Ran 5 tests" in run_tests(
@@ -140,10 +141,12 @@ def test_an_application_that_asgi_py_wraps_is_made_anew_for_each_class(project: 
     )
 
 
+@pytest.mark.real
 def test_tests_in_parallel_have_a_server_and_a_database_each(project: Site) -> None:
     assert "Ran 5 tests" in run_tests(project.folder, "--parallel", "2")
 
 
+@pytest.mark.real
 def test_a_lifespan_that_fails_is_an_error_of_the_class(project: Site) -> None:
     project.write(
         "mysite/asgi",
@@ -163,6 +166,7 @@ def test_the_tests_of_the_example_site_pass() -> None:
     assert "Ran 6 tests" in run_tests(TESTPROJECT)
 
 
+@pytest.mark.real
 def test_with_pytest_one_line_in_conftest_brings_the_fixture(project: Site) -> None:
     project.remove("mysite/tests")
     (project.folder / "conftest.py").write_text('pytest_plugins = ["django_asgi_deploy.pytest_plugin"]\n')

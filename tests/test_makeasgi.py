@@ -333,4 +333,4 @@ def test_its_asgi_py_is_the_one_that_makeasgi_writes(tmp_path: Path) -> None:
 
 
 def test_templates_are_no_python_files_so_that_nothing_compiles_them() -> None:
-    assert {file.suffix for file in TEMPLATES.rglob("*") if file.is_file()} == {".py-tpl"}
+    assert all(file.name.endswith("-tpl") for file in TEMPLATES.rglob("*") if file.is_file())

@@ -126,7 +126,8 @@ def test_a_database_that_is_not_there_fails(another: dict[str, Any]) -> None:
 def test_migrations_fail_until_they_are_applied_and_are_then_not_asked_for_any_more(
     another: dict[str, Any], settings: Settings
 ) -> None:
-    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.contenttypes", "django.contrib.auth"]
+    apps = [*settings.INSTALLED_APPS, "django.contrib.contenttypes", "django.contrib.auth"]
+    settings.INSTALLED_APPS = list(dict.fromkeys(apps))
     check = find("migrations:another")
     (error,) = in_thread(check)
     assert str(error).startswith("not applied: contenttypes.0001_initial, ")

@@ -53,6 +53,12 @@ def reads_user(function: Any, node: Any, cls: Any = None, depth: int = 2) -> boo
     return False
 
 
+def asks_for_permissions(node: Any) -> bool:
+    """Whether it makes a query even of a user who is loaded."""
+    names = ("has_perm", "has_perms", "has_module_perms", "groups", "user_permissions", "get_all_permissions")
+    return any(isinstance(each, ast.Attribute) and each.attr in names for each in functions.own_nodes(node))
+
+
 def _variables(node: Any, is_it: Callable[[ast.AST], bool]) -> set[str]:
     """The names that the function gives to such values."""
     return {
@@ -78,7 +84,7 @@ def _looked_at(node: ast.AST) -> list[ast.expr]:
 def _passes_to_reader(function: Any, node: Any, call: ast.Call, is_it: Callable[[ast.AST], bool]) -> bool:
     """Whether it is passed to a function that looks at it; Django's user_passes_test() calls one that does."""
     given = [argument for argument in call.args if is_it(argument)]
-    if given and function.__module__ == "django.contrib.auth.decorators":
+    if given and function.__globals__.get("__name__") == "django.contrib.auth.decorators":
         return True
     return any("used" in functions.argument_roles(function, call, argument) for argument in given)
 

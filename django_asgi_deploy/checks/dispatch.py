@@ -31,7 +31,8 @@ def _dispatch(view: ViewClass) -> Iterator[Finding]:
     """Each synchronous dispatch() on the way to the asynchronous handler, and setup() before it."""
     setup = functions.function_of(getattr(view.cls, "setup", None))
     node = functions.node_of(setup)
-    if isinstance(node, ast.FunctionDef) and setup is not View.setup and answers.reads_user(setup, node, view.cls):
+    is_loaded = login_middleware_comes_first(view.cls)
+    if isinstance(node, ast.FunctionDef) and setup is not View.setup and _loads_user(setup, node, view.cls, is_loaded):
         yield _reads_on_the_loop(view, setup)
     for function in _dispatches(view.cls):
         decorators = wrapped.decorators_of(function)
@@ -70,7 +71,7 @@ def _decorated(view: ViewClass, function: Any, decorators: list[Any]) -> Iterato
         if decorator is atomic or isinstance(decorator, Atomic):
             yield atomic_finding(view.cls, view.name, f"each request of {view.paths} is answered with 500")
             continue
-        reason = what_it_does(decorator)
+        reason = what_it_does(decorator, login_middleware_comes_first(view.cls))
         if reason:
             inherited = vars(view.cls).get("dispatch") is not function
             name = _name_of_decorator(decorator)
@@ -94,8 +95,12 @@ def _own_dispatch(cls: Any, function: Any) -> Any:
     return functions.class_place(cls)
 
 
-def what_it_does(decorator: Any) -> str | None:
-    """What is wrong with it around a synchronous function that returns a coroutine; None if nothing is."""
+def what_it_does(decorator: Any, is_loaded: bool = False) -> str | None:
+    """
+    What is wrong with it around a synchronous function that returns a coroutine; None if nothing is.
+
+    ``is_loaded``: somebody has loaded the user before, and refused who isn't logged in.
+    """
 
     def dispatch(request: Any, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError
@@ -106,7 +111,7 @@ def what_it_does(decorator: Any) -> str | None:
         return None
     reasons: list[str] = []
     for layer in wrapped.layers(made):
-        if layer is dispatch or iscoroutinefunction(layer):
+        if layer is dispatch or iscoroutinefunction(layer) or (layer is not made and wrapped.is_part_of(made, layer)):
             continue
         function = functions.function_of(layer) or functions.function_of(wrapped.call_of(layer))
         node = functions.node_of(function)
@@ -114,17 +119,33 @@ def what_it_does(decorator: Any) -> str | None:
             continue
         inner = [each for each in wrapped.called_by(layer) if each.is_wrapped]
         roles = {role for each in inner for role in each.roles}
-        if roles & {"awaited", "tested"}:
+        if roles & {"awaited", "tested"} or (is_loaded and _asks_for_login_only(function)):
             continue
         if "used" in roles:
             reasons.append("it takes the coroutine for the response, and each request is answered with 500")
-        elif answers.reads_user(function, node):
+        elif _loads_user(function, node, None, is_loaded):
             reasons.append(
                 "it reads request.user on the event loop, and who is logged in gets 500 (SynchronousOnlyOperation)"
             )
         elif answers.returns_response(function, node):
             reasons.append("where it answers by itself, Django awaits that response, and the answer is 500 (TypeError)")
     return reasons[0] if reasons else None
+
+
+def _asks_for_login_only(wrapper: Any) -> bool:
+    """Whether login_required made it."""
+    test = functions.function_of(wrapped.closure_of(wrapper).get("test_func"))
+    return test is not None and test.__qualname__ == "login_required.<locals>.<lambda>"
+
+
+def _loads_user(function: Any, node: Any, cls: Any, is_loaded: bool) -> bool:
+    """Whether it makes the query for the user, or the session; or, where these are loaded, that for permissions."""
+    if not answers.reads_user(function, node, cls):
+        return False
+    test = functions.function_of(wrapped.closure_of(function).get("test_func"))
+    return (
+        not is_loaded or answers.asks_for_permissions(node) or (test is not None and "check_perms" in test.__qualname__)
+    )
 
 
 def _name_of_decorator(decorator: Any) -> str:
@@ -205,12 +226,12 @@ def _access_mixin(cls: Any, function: Any) -> str | None:
         if node is not None and cls.raise_exception and not answers.mentions_user(node):
             return None
         return f"its test runs on the event loop; {members}, {anonymous}"
-    if function.__qualname__.startswith("LoginRequiredMixin.") and _login_middleware_comes_first(cls):
+    if function.__qualname__.startswith("LoginRequiredMixin.") and login_middleware_comes_first(cls):
         return None
     return f"{members}, {anonymous}"
 
 
-def _login_middleware_comes_first(cls: Any) -> bool:
+def login_middleware_comes_first(cls: Any) -> bool:
     """LoginRequiredMiddleware has loaded request.user in a thread, and sends anonymous visitors away."""
     if not getattr(getattr(cls, "dispatch", None), "login_required", True):
         return False
@@ -232,7 +253,7 @@ def _own_reason(function: Any, node: Any, cls: Any) -> str | None:
         return None
     if "used" in roles:
         return "it takes the coroutine of super().dispatch() for the response, and each request is answered with 500"
-    if answers.reads_user(function, node, cls):
+    if _loads_user(function, node, cls, login_middleware_comes_first(cls)):
         return (
             "it reads request.user or request.session on the event loop, and who has a session gets 500 "
             "(SynchronousOnlyOperation)"

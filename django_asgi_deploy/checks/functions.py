@@ -27,38 +27,43 @@ TESTS = {"iscoroutine", "isawaitable", "iscoroutinefunction", "isfuture", "ensur
 OF_COROUTINES = {"close", "send", "throw"}
 
 
+class Source:
+    """A file's tree: of each node the one around it, and its functions and classes by where they begin."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.parents: dict[ast.AST, ast.AST] = {}
+        self.functions: dict[tuple[str, int], list[Function]] = {}  # by name and first line, decorators included
+        self.classes: dict[str, int] = {}  # the line of each, by name
+        for node in ast.walk(tree):
+            for child in ast.iter_child_nodes(node):
+                self.parents[child] = node
+            if isinstance(node, ast.Lambda):
+                self.functions.setdefault(("<lambda>", node.lineno), []).append(node)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                self.functions.setdefault((node.name, first), []).append(node)
+            elif isinstance(node, ast.ClassDef):
+                self.classes.setdefault(node.name, node.lineno)
+
+
 @functools.cache
-def _tree(file: str) -> tuple[ast.Module, dict[ast.AST, ast.AST]] | None:
-    """A file's tree, and of each node in it the one around it."""
+def source_of(file: str) -> Source | None:
+    """None if it isn't there, or isn't Python."""
     try:
         with tokenize.open(file) as source:
             tree = ast.parse(source.read())
     except (OSError, SyntaxError, ValueError, UnicodeError, RecursionError, MemoryError):
         return None
-    return tree, {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+    return Source(tree)
 
 
-def forget() -> None:
-    """For tests that change a file."""
-    _tree.cache_clear()
-    node_of_code.cache_clear()
-
-
-@functools.cache
 def node_of_code(code: types.CodeType) -> Function | None:
     """Where in its file the code was made; None without a file, or if the file isn't what was imported."""
-    parsed = _tree(code.co_filename)
-    if parsed is None:
-        return None
-    for node in ast.walk(parsed[0]):
-        if isinstance(node, ast.Lambda):
-            if code.co_name == "<lambda>" and _is_lambda(node, code):
-                return node
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            if first == code.co_firstlineno:
-                return node
-    return None
+    source = source_of(code.co_filename)
+    found = source.functions.get((code.co_name, code.co_firstlineno), []) if source else []
+    if code.co_name == "<lambda>":
+        return next((node for node in found if isinstance(node, ast.Lambda) and _is_lambda(node, code)), None)
+    return found[0] if found else None
 
 
 def _is_lambda(node: ast.Lambda, code: types.CodeType) -> bool:
@@ -95,12 +100,10 @@ def place(function: Any) -> Place | None:
 def class_place(cls: type) -> Place | None:
     """The line with ``class``; None if the user didn't write it."""
     file = vars(sys.modules.get(cls.__module__, types)).get("__file__")
-    if not isinstance(file, str) or not is_users(file) or (parsed := _tree(file)) is None:
+    if not isinstance(file, str) or not is_users(file) or (source := source_of(file)) is None:
         return None
-    for node in ast.walk(parsed[0]):
-        if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
-            return Place(relative(file), node.lineno, cls.__qualname__)
-    return None
+    line = source.classes.get(cls.__name__)
+    return Place(relative(file), line, cls.__qualname__) if line else None
 
 
 # ------------------------------------------------------------------ what a name stands for
@@ -221,7 +224,8 @@ def is_in_super(function: Any, call: ast.Call, method: str) -> bool:
 def roles(function: Any, node: Function, call: ast.expr, depth: int = 3) -> set[Role]:
     """What becomes of the result of a call (or of a variable's value) in the function that makes it."""
     plain = function_of(function)
-    parents = (_tree(plain.__code__.co_filename) or (None, {}))[1] if plain else {}
+    source = source_of(plain.__code__.co_filename) if plain else None
+    parents = source.parents if source else {}
     above: ast.AST | None = parents.get(call)
     below: ast.AST = call
     while isinstance(above, ast.IfExp | ast.BoolOp | ast.NamedExpr) and below is not getattr(above, "test", None):
@@ -277,7 +281,7 @@ def _argument(function: Any, call: ast.Call, index: int, depth: int) -> set[Role
         index += called is not MISSING
     plain = function_of(called)
     node = node_of_code(plain.__code__) if plain else None
-    if plain is None or node is None or not depth or isinstance(node, ast.AsyncFunctionDef | ast.Lambda):
+    if plain is None or node is None or not depth or isinstance(node, ast.AsyncFunctionDef):
         return {"passed"}
     parameter = first_parameter(node, index)
     if parameter is None:

@@ -41,7 +41,7 @@ def code_of(entry: Entry) -> Iterator[tuple[Any, tuple[tuple[Any, ast.AST], ...]
     seen: set[Any] = set()
     while todo:
         each, via = todo.pop(0)
-        if each in seen or each.__module__.startswith("django.") or is_link(each):
+        if each in seen or _package(each) == "django" or is_link(each):
             continue
         seen.add(each)
         yield each, via
@@ -57,8 +57,12 @@ def _called(function: Any, made: Any) -> Iterator[tuple[ast.Call, Any]]:
             called = functions.function_of(functions.member(type(made), named.attr))
         else:
             called = functions.function_of(functions.value(function, named))
-        if called is not None and called.__module__.partition(".")[0] == function.__module__.partition(".")[0]:
+        if called is not None and _package(called) == _package(function):
             yield call, called
+
+
+def _package(function: Any) -> str:
+    return str(function.__globals__.get("__name__", "")).partition(".")[0]
 
 
 def _line(function: Any, node: ast.AST) -> Place | None:

@@ -17,6 +17,7 @@ from django_asgi_deploy.checks import (
     deployment,
     dispatch,
     entry,
+    functions,
     ignores,
     middleware_code,
     modes,
@@ -28,6 +29,7 @@ from django_asgi_deploy.checks import (
     settings_logging,
     settings_services,
     source,
+    sources,
     twins,
     views,
 )
@@ -114,4 +116,7 @@ def run(inspected: Inspected, families: Iterable[Family] = (*SEPARATE_FAMILIES, 
     """What the families find."""
     findings = Findings()
     findings.add(surviving(families, inspected))
+    # The trees of all sources are large, and a server that has checked its project at the start doesn't need them.
+    functions.source_of.cache_clear()
+    sources.text_of.cache_clear()
     return findings

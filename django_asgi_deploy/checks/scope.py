@@ -29,6 +29,7 @@ class Problem:
     place: Place
     chain: tuple[str, ...] = ()
     cause: int | None = None  # what several lines have in common
+    ifs: int = 0  # in how many of the synchronous functions on the way it depends on a condition
 
     def seen_from(self, scope: "Scope", node: ast.AST, call: str) -> "Problem":
         """The same, from the line that calls the function in which it is."""
@@ -37,6 +38,7 @@ class Problem:
             what=f"{call} → {self.what}",
             place=scope.place(node),
             chain=(str(scope.place(node)), *(self.chain or (str(self.place),))),
+            ifs=self.ifs + scope.is_conditional,
         )
 
 
@@ -63,6 +65,7 @@ class Scope:
     inners: list[Inner] = field(default_factory=list)
     lazy: list[Query] = field(default_factory=list)  # from sync_to_async(), and nobody has evaluated them yet
     is_elsewhere: bool = False  # what it calls runs in a thread
+    branches: int = 0  # of ``if`` and ``match``, around what is being read
     is_over: bool = False  # the code that follows isn't reached
 
     @property
@@ -80,6 +83,10 @@ class Scope:
         """Whether this is a coroutine function itself, not something that one calls."""
         return self.function.is_async
 
+    @property
+    def is_conditional(self) -> bool:
+        return bool(self.branches) and not self.is_loop
+
     def place(self, node: ast.AST) -> Place:
         name = self.function.qualname.replace("<locals>.", "")
         return Place(relative(self.function.file), getattr(node, "lineno", 0), name, getattr(node, "col_offset", None))
@@ -95,11 +102,16 @@ class Scope:
     def problem(
         self, node: ast.AST, number: int, what: str, then: str, hint: str, level: Level | None = None
     ) -> Problem:
-        return Problem(number, what, then, hint, level, self.place(node))
+        return Problem(number, what, then, hint, level, self.place(node), ifs=int(self.is_conditional))
 
     def add(self, problem: Problem) -> None:
-        """One of a number is enough for a line; none for a line that says so in a comment."""
+        """One of a number is enough for a line; none for a line that says so in a comment.
+
+        What hangs on the conditions of two functions is left out: who calls the outer one may know that it can't be.
+        """
         place = problem.place
+        if problem.ifs > 1:
+            return
         for each in self.outcome.problems:
             is_same = each.number == problem.number or (problem.chain and {each.number, problem.number} <= REFUSED)
             if is_same and each.place[:2] == place[:2]:

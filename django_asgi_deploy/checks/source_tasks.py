@@ -155,7 +155,7 @@ def _within(node: ast.AST) -> Iterator[ast.AST]:
             yield from _within(child)
 
 
-def signal_sent(event: SignalSent, scope: Scope) -> Problem:
+def signal_sent(event: SignalSent, scope: Scope) -> Problem | None:
     text = event.text
     name = text.removesuffix("()").rpartition(".")
     hint = f"Type await {name[0]}.a{name[2]}(...)."
@@ -168,6 +168,8 @@ def signal_sent(event: SignalSent, scope: Scope) -> Problem:
         level = "error"
     elif event.receivers:
         then = "its receivers run on the event loop, and nobody else is served meanwhile"
+    elif not scope.is_loop:
+        return None
     else:
         then = "whoever connects a receiver holds the event loop with it"
         level = "info"

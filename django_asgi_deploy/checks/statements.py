@@ -174,18 +174,21 @@ class Statements(Expressions):
     def _branches(self, scope: Scope, blocks: Sequence[Sequence[ast.stmt]]) -> None:
         """One of them runs."""
         before, ends = scope.env, []
+        scope.branches += 1
         for statements in blocks:
             scope.env = dict(before)
             self.block(scope, statements)
             if not scope.is_over:
                 ends.append(scope.env)
             scope.is_over = False
+        scope.branches -= 1
         scope.is_over = not ends
         scope.env = joined(ends) if ends else before
 
     def do_match(self, scope: Scope, node: ast.Match) -> None:
         subject = self.value(scope, node.subject)
         before, ends = scope.env, [scope.env]
+        scope.branches += 1
         for case in node.cases:
             scope.env = dict(before)
             for name in _captured(case.pattern):
@@ -198,6 +201,7 @@ class Statements(Expressions):
             if not scope.is_over:
                 ends.append(scope.env)
             scope.is_over = False
+        scope.branches -= 1
         scope.env = joined(ends)
 
     def do_for(self, scope: Scope, node: ast.For) -> None:

@@ -208,7 +208,7 @@ def _around_sync_view(callback: Any, paths: str) -> Iterator[Finding]:
             view = inner.thing
             if (
                 inner.is_wrapped
-                and not _is_part_of(layer, view)
+                and not wrapped.is_part_of(layer, view)
                 and not inner.roles & {"awaited", "passed"}
                 and not iscoroutinefunction(view)
                 and not wrapped.is_unmarked(view)
@@ -225,15 +225,6 @@ def _around_sync_view(callback: Any, paths: str) -> Iterator[Finding]:
                     place=place_of(functions.unwrap(view)),
                     chain=tuple(str(place) for each in (layer, view) if (place := functions.place(each))),
                 )
-
-
-def _is_part_of(wrapper: Any, thing: Any) -> bool:
-    """Whether both are defined in one decorator: then it is no view, but a helper of the wrapper."""
-    one, other = functions.function_of(wrapper), functions.function_of(thing)
-    if one is None or other is None or one.__code__.co_filename != other.__code__.co_filename:
-        return False
-    around = one.__code__.co_qualname.rpartition(".<locals>.")[0]
-    return bool(around) and other.__code__.co_qualname.startswith(f"{around.partition('.<locals>')[0]}.<locals>.")
 
 
 def middleware_in(thing: Any) -> Iterator[MiddlewareMixin]:

@@ -142,6 +142,15 @@ def layers(thing: Any, depth: int = DEPTH) -> Iterator[Any]:
             yield from layers(inner.thing, depth - 1)
 
 
+def is_part_of(wrapper: Any, thing: Any) -> bool:
+    """Whether both are defined in one decorator: then it is no view, but a helper of the wrapper."""
+    one, other = functions.function_of(wrapper), functions.function_of(thing)
+    if one is None or other is None or one.__code__.co_filename != other.__code__.co_filename:
+        return False
+    around = one.__code__.co_qualname.rpartition(".<locals>.")[0]
+    return bool(around) and other.__code__.co_qualname.startswith(f"{around.partition('.<locals>')[0]}.<locals>.")
+
+
 def closure_of(thing: Any) -> dict[str, Any]:
     plain = functions.function_of(thing)
     return functions.cells(plain) if plain else {}

@@ -168,6 +168,8 @@ class _Timed:
             # The server calls the end of our answer a disconnect. Who listens for one would cancel the application
             # a second time, which then wouldn't wait for its thread.
             await asyncio.Event().wait()
+        if message["type"] == "http.disconnect":
+            self.timer.cancel()  # nobody waits for an answer any more
         if message.get("body"):
             self.since = self.loop.time()
         return message

@@ -14,6 +14,8 @@ from uvicorn.importer import ImportFromStringError
 
 from django_asgi_deploy.exceptions import ConfigurationError
 from django_asgi_deploy.importer import import_from_string
+from django_asgi_deploy.server.deadlines import Wait
+from django_asgi_deploy.server.protocol import limited
 from django_asgi_deploy.server.writes import batch_writes
 from django_asgi_deploy.types import ASGIApp
 
@@ -30,6 +32,7 @@ NAMED_BY_US = {
     "access_log": "ACCESS_LOG",
     "limit_max_requests": "MAX_REQUESTS",
     "limit_max_requests_jitter": "MAX_REQUESTS_JITTER",
+    "h11_max_incomplete_event_size": "MAX_HEADER_BYTES",
     "timeout_keep_alive": "KEEP_ALIVE_SECONDS",
     "timeout_graceful_shutdown": "GRACEFUL_TIMEOUT_SECONDS",
     "ssl_certfile": "SSL_CERTFILE",
@@ -59,7 +62,15 @@ class ServerSettings(Protocol):
     @property
     def http(self) -> str: ...
     @property
+    def max_header_bytes(self) -> int: ...
+    @property
     def backlog(self) -> int: ...
+    @property
+    def header_timeout_seconds(self) -> int: ...
+    @property
+    def body_timeout_seconds(self) -> int: ...
+    @property
+    def send_timeout_seconds(self) -> int: ...
     @property
     def keep_alive_seconds(self) -> int: ...
     @property
@@ -71,7 +82,16 @@ class ServerSettings(Protocol):
     @property
     def ssl_ca_certs(self) -> str | None: ...
     @property
+    def ssl_handshake_timeout_seconds(self) -> int: ...
+    @property
     def uvicorn(self) -> Mapping[str, Any]: ...
+
+
+class Config(uvicorn.Config):
+    """uvicorn's, with what it has no name for."""
+
+    deadlines: Mapping[Wait, float]
+    ssl_handshake_timeout: float
 
 
 def problems(settings: ServerSettings) -> list[str]:
@@ -125,21 +145,22 @@ def _is_a(value: object, hint: object) -> bool:
     return typing.get_origin(hint) is not list or isinstance(value, list)
 
 
-def build_config(settings: ServerSettings, app: ASGIApp, *, lifespan: bool | None) -> uvicorn.Config:
-    """A loaded uvicorn.Config. ``lifespan``: True if the application is known to answer it, None if it may.
+def build_config(settings: ServerSettings, app: ASGIApp, *, lifespan: bool | None) -> Config:
+    """A loaded Config. ``lifespan``: True if the application is known to answer it, None if it may.
 
     Raises ConfigurationError if a certificate, the loop or the protocol can't be loaded.
     """
     options: dict[str, Any] = {
         "ssl_cert_reqs": ssl.CERT_REQUIRED if settings.ssl_ca_certs else ssl.CERT_NONE,
         "lifespan": "on" if lifespan else "auto",
+        "h11_max_incomplete_event_size": settings.max_header_bytes,
         **settings.uvicorn,
     }
     try:
-        config = uvicorn.Config(
+        config = Config(
             app,
             loop=_imported(settings.loop, "LOOP", LOOP_FACTORIES),
-            http=_imported(settings.http, "HTTP", HTTP_PROTOCOLS),
+            http=limited(_imported(settings.http, "HTTP", HTTP_PROTOCOLS), settings.max_header_bytes),
             workers=1,
             interface="asgi3",
             backlog=settings.backlog,
@@ -161,6 +182,13 @@ def build_config(settings: ServerSettings, app: ASGIApp, *, lifespan: bool | Non
     except (ImportError, ImportFromStringError, LookupError, TypeError, ValueError) as error:
         given = f"LOOP = {settings.loop!r}, HTTP = {settings.http!r}, UVICORN = {settings.uvicorn!r}"
         raise ConfigurationError([f"{given}: uvicorn can't use one of them ({error})."]) from None
+    config.deadlines = {
+        Wait.IDLE: settings.keep_alive_seconds,
+        Wait.HEADERS: settings.header_timeout_seconds,
+        Wait.BODY: settings.body_timeout_seconds,
+        Wait.READING: settings.send_timeout_seconds,
+    }
+    config.ssl_handshake_timeout = settings.ssl_handshake_timeout_seconds
     return config
 
 
@@ -186,5 +214,6 @@ def implementations(config: uvicorn.Config) -> str:
     """The loop and HTTP implementation that "auto" came to, for the banner."""
     factory = config.get_loop_factory()
     loop = (factory.__module__ if factory else "asyncio").partition(".")[0]
-    protocol = config.http_protocol_class.__module__.rpartition(".")[2].removesuffix("_impl")
+    protocol = getattr(config.http_protocol_class, "name", None)
+    protocol = protocol or config.http_protocol_class.__module__.rpartition(".")[2].removesuffix("_impl")
     return f"{loop}, {protocol}"

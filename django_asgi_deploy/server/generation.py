@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from django_asgi_deploy.server.balance import Balance
 from django_asgi_deploy.server.channel import Channel
 from django_asgi_deploy.server.plan import Plan
 from django_asgi_deploy.server.processes import signals_blocked, unsafe_threads
@@ -27,6 +28,13 @@ class Duty:
 
     channel: Channel
     sockets: list[socket.socket]
+    balance: Balance
+
+    @classmethod
+    def of(cls, channel: Channel, descriptors: list[int]) -> "Duty":
+        """``descriptors`` as the supervisor sends them: the table of the workers, then the sockets."""
+        balance, *sockets = descriptors
+        return cls(channel, [socket.socket(fileno=fd) for fd in sockets], Balance(fd=balance))
 
 
 def prepare() -> None:
@@ -55,11 +63,11 @@ def await_duty(channel: Channel, plan: Plan, preload: Preload, before_fork: Call
     channel.send(plan=plan.as_dict(), forks=not hindrance, why_not=hindrance)
     for message, descriptors in channel.wait():
         if message["do"] == "serve":
-            return Duty(channel, [socket.socket(fileno=fd) for fd in descriptors])
-        theirs, *sockets = descriptors
+            return Duty.of(channel, descriptors)
+        theirs, *others = descriptors
         if _is_in_fork(theirs):
             channel.close()
-            return Duty(Channel.adopt(theirs), [socket.socket(fileno=fd) for fd in sockets])
+            return Duty.of(Channel.adopt(theirs), others)
         for fd in descriptors:
             os.close(fd)
     return None

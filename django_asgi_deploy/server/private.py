@@ -5,9 +5,13 @@ reset, and those that wait behind the one being answered are dropped. Here the l
 It is decided when that response starts, which is when uvicorn adds its default headers to it.
 """
 
+import copy
 import select
+import ssl
+import sys
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -100,3 +104,79 @@ class _LeavingState:
     @total_requests.setter
     def total_requests(self, number: int) -> None:
         self._state.total_requests = number
+
+
+# ------------------------------------------------------------------ what a connection waits for
+# A *cycle* is uvicorn's word for a request and its response; a protocol's ``cycle`` is the request that came last.
+
+
+def is_answered(protocol: Any) -> bool:
+    """Whether no request waits for the end of its response."""
+    return protocol.cycle is None or protocol.cycle.response_complete
+
+
+def is_body_missing(protocol: Any) -> bool:
+    """Whether the last request's body hasn't come whole; uvicorn doesn't look at what comes after the response."""
+    return protocol.cycle is not None and protocol.cycle.more_body
+
+
+def is_body_waited_for(protocol: Any) -> bool:
+    """Whether the application can go on only when the client sends: it has room, and has said so if asked to."""
+    cycle = protocol.cycle
+    return not (cycle.response_started or cycle.waiting_for_100_continue or protocol.flow.read_paused)
+
+
+def give_up_request(protocol: Any) -> bool:
+    """The application is told that the client is gone. False if a part of the response has been sent."""
+    cycle = protocol.cycle
+    cycle.disconnected = True
+    cycle.message_event.set()
+    return not cycle.response_started
+
+
+def has_earlier_requests(protocol: Any) -> bool:
+    """Whether requests before the last one are being answered; h11 leaves those behind in its buffer."""
+    return bool(getattr(protocol, "pipeline", ()))
+
+
+def forget_queued_request(protocol: Any) -> None:
+    """Take the request that came last out of the queue."""
+    protocol.pipeline.popleft()
+
+
+def start_queued_request(protocol: Any) -> bool:
+    """Hand the next queued request to the application; False if there is none."""
+    if not protocol.pipeline:
+        return False
+    cycle, app = protocol.pipeline.pop()
+    protocol._start_asgi_task(cycle, app)
+    return True
+
+
+def is_midway_httptools(protocol: Any) -> bool:
+    """Whether the parser is within a header section or a body, as far as can be seen from outside."""
+    scope, cycle = protocol.scope, protocol.cycle
+    return scope is None or "method" not in scope or (cycle is not None and cycle.more_body)
+
+
+def is_in_headers_httptools(protocol: Any) -> bool:
+    """Whether a header section has begun and isn't complete: the scope has its method at the end of it."""
+    return protocol.scope is not None and "method" not in protocol.scope
+
+
+def h11_status_hint() -> int:
+    """The status that h11 proposes for the error being handled."""
+    return int(getattr(sys.exception(), "error_status_hint", 400))
+
+
+def fresh_ssl_context(config: uvicorn.Config) -> ssl.SSLContext:
+    """What a loaded ``config`` would make of its certificate's files now. Raises OSError or ValueError."""
+
+    async def nothing(scope: Any, receive: Any, send: Any) -> None: ...
+
+    fresh = copy.copy(config)
+    fresh.app = nothing  # not the project's: uvicorn calls it to see whether it makes applications
+    fresh.loaded = False
+    fresh.load()
+    assert fresh.ssl is not None
+    return fresh.ssl

@@ -21,9 +21,9 @@ from django_asgi_deploy.addresses import parse_address
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ExitStatus
 from django_asgi_deploy.project import Project
-from django_asgi_deploy.server import generation, logs, multiprocess, processes
+from django_asgi_deploy.server import generation, logs, multiprocess, processes, systemd
 from django_asgi_deploy.server.channel import Channel, Message
-from django_asgi_deploy.server.config import build_config, implementations
+from django_asgi_deploy.server.config import Config, build_config, implementations
 from django_asgi_deploy.server.handover import Handover, become_supervisor
 from django_asgi_deploy.server.pidfile import PidFile
 from django_asgi_deploy.server.plan import Plan
@@ -69,7 +69,7 @@ def _load(
     debug: bool,
     colour: bool | None,
     announces: bool,
-) -> tuple[Project, uvicorn.Config]:
+) -> tuple[Project, Config]:
     with logs.loggers_kept_enabled():
         project = load()
     logs.configure(colour=colour, bare=settings.access_log == "json")
@@ -79,7 +79,7 @@ def _load(
     return project, config
 
 
-Start = Callable[..., tuple[Project, uvicorn.Config]]
+Start = Callable[..., tuple[Project, Config]]
 
 
 def _serve_alone(settings: Settings, start: Start, on_ready: Callable[[str], None]) -> ExitStatus:
@@ -87,9 +87,14 @@ def _serve_alone(settings: Settings, start: Start, on_ready: Callable[[str], Non
         project, config = start()
         set_title(settings.process_name, "one worker")
         serving = "\n".join(f"Serving {url}" for url in sockets.urls(tls=config.is_ssl))
+
+        def ready() -> None:
+            on_ready(serving)
+            systemd.notify(READY=1, STATUS=f"One worker serves, pid {os.getpid()}.")
+
         worker = Worker(
             config,
-            on_ready=lambda: on_ready(serving),
+            on_ready=ready,
             cleanup=sockets.close,
             warm_up=_warm_up(project.warmup, project.host),
             drain_delay_seconds=settings.drain_delay_seconds,
@@ -141,6 +146,7 @@ def _serve_for_supervisor(settings: Settings, start: Start, channel: Channel, to
         warm_up=_warm_up(project.warmup, project.host),
         drain_delay_seconds=settings.drain_delay_seconds,
         tie=tie,
+        balance=duty.balance,
     )
     return worker.serve_until_stopped(duty.sockets)
 
@@ -192,7 +198,7 @@ def _stopped_by_signal() -> Iterator[None]:
                 signal.signal(sig, handler)
 
 
-def _banner(settings: Settings, project: Project, config: uvicorn.Config, *, debug: bool) -> str:
+def _banner(settings: Settings, project: Project, config: Config, *, debug: bool) -> str:
     rows = [
         ("application", f"{project.found.name} ({project.found.origin})"),
         ("settings", f"{project.settings_module.name} ({project.settings_module.origin})"),

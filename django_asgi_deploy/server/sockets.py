@@ -4,14 +4,17 @@ import errno
 import os
 import socket
 import stat
+import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from django_asgi_deploy.addresses import Address, InheritedAddress, TCPAddress, UnixAddress
+from django_asgi_deploy.addresses import Address, InheritedAddress, SystemdAddress, TCPAddress, UnixAddress
 from django_asgi_deploy.exceptions import AddressError, ExitStatus
-from django_asgi_deploy.server.owner import owner_of_port
+from django_asgi_deploy.server import systemd
+from django_asgi_deploy.server.owner import Owner, owner_of_port
 
-_WILDCARDS = ("0.0.0.0", "::")
+_RETRY_SECONDS = 0.05
+_UNSEEN_OWNER_SECONDS = 0.2  # it may end while it is looked for; or it is another user's
 
 
 class Sockets:
@@ -27,6 +30,8 @@ class Sockets:
         try:
             for address in addresses:
                 self._open(address)
+            if any(isinstance(address, SystemdAddress) for address in addresses):
+                systemd.forget_descriptors()
         except BaseException:
             self.close()
             raise
@@ -58,6 +63,8 @@ class Sockets:
             self._open_tcp(address)
         elif isinstance(address, UnixAddress):
             self._open_unix(address)
+        elif isinstance(address, SystemdAddress):
+            self.sockets += _adopt_from_systemd(address)
         else:
             self.sockets.append(_adopt(address))
 
@@ -66,13 +73,31 @@ class Sockets:
         infos = _resolve(address)
         for family, host in infos:
             try:
-                sock = self._bind_tcp(family, host, port)
+                sock = self._bind_tcp_patiently(family, host, port)
             except OSError as error:
                 if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and (family, host) != infos[0]:
                     continue  # a name with an IPv6 address on a host without IPv6
                 raise _tcp_error(address, error) from None
+            except _InUseError as error:
+                raise _in_use(address, error.owner) from None
             self.sockets.append(sock)
             port = sock.getsockname()[1]  # a name's addresses share one port, also for port 0
+
+    def _bind_tcp_patiently(self, family: int, host: str, port: int) -> socket.socket:
+        """Wait a moment for an instance of ours that is on its way out. Raises _InUseError."""
+        began = time.monotonic()
+        patience = _UNSEEN_OWNER_SECONDS
+        while True:
+            try:
+                return self._bind_tcp(family, host, port)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            if owner := owner_of_port(port):
+                patience = owner.patience_seconds and max(patience, owner.patience_seconds)
+            if time.monotonic() - began >= patience:
+                raise _InUseError(owner)
+            time.sleep(_RETRY_SECONDS)
 
     def _bind_tcp(self, family: int, host: str, port: int) -> socket.socket:
         # With the protocol named, asyncio sets TCP_NODELAY on what it accepts; on Linux the option is inherited too.
@@ -99,7 +124,7 @@ class Sockets:
         try:
             sock.bind(address.path)
             self.made.append((address.path, os.stat(address.path).st_ino))
-            os.chmod(address.path, 0o666)  # as uvicorn does: the proxy runs as another user
+            os.chmod(address.path, address.mode)  # nobody can connect yet: it doesn't listen
         except OSError as error:
             sock.close()
             message = f"Can't make the unix socket {address.path}: {error.strerror}."
@@ -119,12 +144,18 @@ def _resolve(address: TCPAddress) -> list[tuple[int, str]]:
     return list(dict.fromkeys((info[0], str(info[4][0])) for info in infos))
 
 
+class _InUseError(Exception):
+    def __init__(self, owner: Owner | None) -> None:
+        self.owner = owner
+
+
+def _in_use(address: TCPAddress, owner: Owner | None) -> AddressError:
+    by = f" by {owner}" if owner else ""
+    other = TCPAddress(address.host, address.port + (1 if address.port < 65535 else -1))
+    return AddressError(f"{address} is in use{by}. Stop that, or choose another port: runasgi {other}")
+
+
 def _tcp_error(address: TCPAddress, error: OSError) -> AddressError:
-    if error.errno == errno.EADDRINUSE:
-        owner = owner_of_port(address.port)
-        by = f" by {owner}" if owner else ""
-        other = TCPAddress(address.host, address.port + (1 if address.port < 65535 else -1))
-        return AddressError(f"{address} is in use{by}. Stop that, or choose another port: runasgi {other}")
     if error.errno == errno.EACCES:
         return AddressError(
             f"{address}: ports below 1024 need a privilege this process doesn't have. Use a port above, as in "
@@ -182,6 +213,29 @@ def _adopt(address: InheritedAddress) -> socket.socket:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+def _adopt_from_systemd(address: SystemdAddress) -> list[socket.socket]:
+    try:
+        passed = systemd.passed_descriptors()
+    except systemd.NotActivatedError as reason:
+        message = f"{address}: systemd has passed no sockets ({reason}). Start the .socket unit, or give an address."
+        raise AddressError(message, ExitStatus.USAGE) from None
+    wanted = [fd for fd, name in passed if address.name in (None, name)]
+    if not wanted:
+        names = ", ".join(dict.fromkeys(name for _, name in passed))
+        message = f"{address}: systemd has passed no socket of that name; FileDescriptorName= says: {names}."
+        raise AddressError(message, ExitStatus.USAGE)
+    sockets: list[socket.socket] = []
+    try:
+        for fd in wanted:
+            sockets.append(_adopt(InheritedAddress(fd)))
+            sockets[-1].set_inheritable(False)
+    except AddressError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
 
 
 def _url(sock: socket.socket, tls: bool) -> str:

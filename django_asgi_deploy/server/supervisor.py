@@ -19,7 +19,8 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from django_asgi_deploy.exceptions import ExitStatus
-from django_asgi_deploy.server import multiprocess, processes
+from django_asgi_deploy.server import multiprocess, processes, systemd
+from django_asgi_deploy.server.balance import Balance
 from django_asgi_deploy.server.channel import VARIABLE, Channel, Message
 from django_asgi_deploy.server.children import Child, Generation, Worker, in_words
 from django_asgi_deploy.server.handover import Handover
@@ -45,6 +46,9 @@ class Supervisor:
         self.handover = handover
         self.lines = lines
         self.signals = signals
+        self.balance = Balance()
+        self.watchdog_seconds = systemd.watchdog_seconds()
+        self.next_watchdog = 0.0
         self.plan: Plan = handover.plan
         self.wanted = handover.plan.workers
         self.current: Generation | None = None  # the one that serves
@@ -109,7 +113,7 @@ class Supervisor:
 
     def _on_message(self, worker: Worker, message: Message) -> None:
         if "plan" in message:  # an interpreter of its own, loaded now
-            worker.channel.send(do="serve", descriptors=self.handover.sockets)
+            worker.channel.send(do="serve", descriptors=self._descriptors())
         worker.pid = message.get("pid", worker.pid)
         worker.last_beat = time.monotonic()
         worker.debugger = message.get("debugger")
@@ -199,6 +203,7 @@ class Supervisor:
                 f"Version {generation.number} {why}; version {self.current.number} goes on serving. "
                 "Mend it, and send SIGHUP again."
             )
+            systemd.notify(READY=1, STATUS=f"Version {generation.number} failed; version {self.current.number} serves.")
 
     def _promote(self, generation: Generation) -> None:
         before, self.current, self.coming = self.current, generation, None
@@ -206,6 +211,7 @@ class Supervisor:
         generation.not_before = 0.0
         if before:
             self._dismiss(before)
+            systemd.notify(READY=1, STATUS=f"Version {generation.number} serves.")
         if before is None or generation.plan.workers != self.plan.workers:
             self.wanted = generation.plan.workers
         self.plan = generation.plan
@@ -268,19 +274,21 @@ class Supervisor:
         self.workers.append(worker)
 
     def _worker_of(self, generation: Generation) -> Worker:
-        sockets = self.handover.sockets
         is_there = generation in self.generations
         if generation.forks and is_there:
             ours, theirs = Channel.pair()
-            generation.channel.send(do="fork", descriptors=[theirs.fileno(), *sockets])
+            generation.channel.send(do="fork", descriptors=[theirs.fileno(), *self._descriptors()])
             theirs.close()
             return Worker(ours, generation=generation)
         if is_there and not generation.became_worker:
             generation.became_worker = True
-            generation.channel.send(do="serve", descriptors=sockets)
+            generation.channel.send(do="serve", descriptors=self._descriptors())
             return Worker(generation.channel, generation.pid, generation=generation)
         channel, pid = self._spawn(announces=False)
         return Worker(channel, pid, generation=generation)
+
+    def _descriptors(self) -> list[int]:
+        return [self.balance.fd, *self.handover.sockets]
 
     def _on_ready(self, worker: Worker) -> None:
         worker.ready_at = time.monotonic()
@@ -294,6 +302,7 @@ class Supervisor:
             self._promote(generation)
         if not self.has_served:
             self.has_served = True
+            systemd.notify(READY=1, STATUS=f"Version {generation.number} serves.")
             self.lines.say("\n".join(f"Serving {url}" for url in self.handover.urls))
 
     # ------------------------------------------------------------------ ends
@@ -408,6 +417,9 @@ class Supervisor:
 
     def _watch(self) -> None:
         now = time.monotonic()
+        if self.watchdog_seconds and now >= self.next_watchdog:
+            systemd.notify(WATCHDOG=1)
+            self.next_watchdog = now + self.watchdog_seconds / 2
         limit = self.plan.boot_timeout_seconds
         if (coming := self.coming) and coming.plan is None and self._is_late(coming, limit):
             why = f"isn't loaded after {limit} s (BOOT_TIMEOUT_SECONDS)"
@@ -513,6 +525,7 @@ class Supervisor:
             return
         self._load_generation()
         self.lines.info(f"Version {self.number} is being loaded.")
+        systemd.notify(RELOADING=1, STATUS=f"Version {self.number} is being loaded.")
 
     def _give_up_quietly(self, generation: Generation) -> None:
         self.coming = None
@@ -524,6 +537,7 @@ class Supervisor:
     def _stop(self, why: str) -> None:
         self.stopping = True
         self.lines.info(f"{why}: stopping, within {self.plan.budget_seconds} s.")
+        systemd.notify(STOPPING=1, STATUS=f"Stopping, within {self.plan.budget_seconds} s.")
         for generation in self.generations:
             self._dismiss(generation)
         # First ours, so that the last worker to close a socket knows that nothing can wait in it any more.

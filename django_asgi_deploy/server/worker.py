@@ -4,7 +4,6 @@ import asyncio
 import atexit
 import logging
 import os
-import select
 import signal
 import socket
 import sys
@@ -18,7 +17,10 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from django_asgi_deploy import shutdown
 from django_asgi_deploy.exceptions import ASGIDeployError, ExitStatus
-from django_asgi_deploy.server import private
+from django_asgi_deploy.server import private, systemd
+from django_asgi_deploy.server.balance import Balance
+from django_asgi_deploy.server.config import Config
+from django_asgi_deploy.server.listening import Listening
 from django_asgi_deploy.server.tie import Tie
 
 logger = logging.getLogger("django_asgi_deploy.server")
@@ -35,18 +37,22 @@ class Worker(uvicorn.Server):
     """Serves until a signal comes. The first lets open requests finish, the second ends the process at once.
 
     ``on_ready`` is called when it serves, ``cleanup`` before the process is ended the hard way, ``warm_up`` between the
-    lifespan's start and the first connection. ``tie`` binds it to a supervisor, if there is one.
+    lifespan's start and the first connection. ``tie`` binds it to a supervisor, if there is one; ``balance`` is the
+    table of all workers' connections then.
     """
+
+    config: Config
 
     def __init__(
         self,
-        config: uvicorn.Config,
+        config: Config,
         *,
         on_ready: Callable[[], None],
         cleanup: Callable[[], None],
         warm_up: Callable[["Worker"], Awaitable[None]] | None = None,
         drain_delay_seconds: float = 0,
         tie: Tie | None = None,
+        balance: Balance | None = None,
     ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
@@ -55,6 +61,7 @@ class Worker(uvicorn.Server):
         self._drain_delay_seconds = drain_delay_seconds
         self._graceful_seconds = float(config.timeout_graceful_shutdown or 0)
         self._tie = tie
+        self._balance = balance
         self._starting: asyncio.Task[None] | None = None
         self._failed = False
         self._is_last = tie is None  # whether nobody goes on with the sockets when this worker stops
@@ -105,21 +112,18 @@ class Worker(uvicorn.Server):
         try:
             if self._warm_up:
                 await self._warm_up(self)
+            await self._start_listening(sockets)
         except ASGIDeployError as error:
             logger.error("%s", error)
             self._failed = self.should_exit = True
             await self.lifespan.shutdown()
             return
-        await self._start_listening(sockets)
         self.started = True
 
     async def _start_listening(self, sockets: list[socket.socket]) -> None:
-        loop = asyncio.get_running_loop()
-        config = self.config
-        self.servers = [
-            await loop.create_server(self._make_protocol, sock=sock, ssl=config.ssl, backlog=config.backlog)
-            for sock in sockets
-        ]
+        connections = self.server_state.connections
+        self._listening = Listening(self.config, self._make_protocol, sockets, connections, self._balance)
+        await self._listening.start()
 
     def _make_protocol(self) -> asyncio.Protocol:
         make = self.config.http_protocol_class
@@ -209,25 +213,14 @@ class Worker(uvicorn.Server):
         """In the place of uvicorn's, which resets what is on its way on kept-alive connections."""
         logging.getLogger("uvicorn.error").info("Shutting down")
         shutdown.begin()
-        await self._stop_listening(sockets or [])
+        await self._stop_listening()
         await self._drain()
         await self.lifespan.shutdown()
 
-    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
-        if self._is_last:
-            await self._accept_what_waits(sockets)
-        for server in self.servers:
-            server.close()
-        for sock in sockets:
-            sock.close()
-
-    async def _accept_what_waits(self, sockets: list[socket.socket]) -> None:
-        """Closing a socket resets what the kernel has queued for it."""
-        for sock in sockets:
-            sock.listen(1)  # hardly any new ones join the queue meanwhile
-        until = asyncio.get_running_loop().time() + LINGER_SECONDS
-        while select.select(sockets, [], [], 0)[0] and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+    async def _stop_listening(self) -> None:
+        if self._tie is None:  # otherwise it is the supervisor whom systemd hears
+            systemd.notify(STOPPING=1)
+        await self._listening.close(is_last=self._is_last)
 
     async def _drain(self) -> None:
         """Let everything that was accepted be answered, and close each connection behind its last answer."""

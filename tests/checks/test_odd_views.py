@@ -1,5 +1,6 @@
 """Whatever stands in a URLconf: the checks survive it, and say nothing about what they don't know."""
 
+import dataclasses
 import functools
 import operator
 import types
@@ -152,3 +153,12 @@ def test_a_wrapper_without_source_is_known_by_what_it_wraps() -> None:
     with override_settings(ROOT_URLCONF=urls, MIDDLEWARE=[]):
         findings = run(Inspected(conf.load()), FAMILIES).shown
     assert [finding.number for finding in findings] == [301]
+
+
+@pytest.mark.parametrize(("handler", "numbers"), [("django", [317]), ("pooled", [])])
+def test_a_project_without_asynchronous_code_pays_with_djangos_handler(handler: Any, numbers: list[int]) -> None:
+    urls = types.ModuleType("plain_urls")
+    vars(urls)["urlpatterns"] = [path("", plain)]
+    with override_settings(ROOT_URLCONF=urls, MIDDLEWARE=[]):
+        findings = run(Inspected(dataclasses.replace(conf.load(), handler=handler)), FAMILIES).shown
+    assert [finding.number for finding in findings] == numbers

@@ -118,6 +118,29 @@ def test_what_is_found_fails_and_what_is_not_found_serves(answers: dict[str, Any
     assert FAILS.keys() < outcomes.keys()
 
 
+# Behind LoginRequiredMiddleware, which has loaded the user in a thread: these serve, and nothing is said of them.
+WITH_LOGIN = ("/profile/", "/account/", "/rota/", "/lab/")
+STILL_FAILING = {"/prescriptions/": QUERY, "/invoices/": "TypeError"}
+
+
+@pytest.mark.parametrize("handler", ["django", "pooled"])
+def test_behind_the_login_middleware_the_user_is_loaded(handler: str) -> None:
+    outcomes = proof(handler, "clinic.settings_login", *WITH_LOGIN, *STILL_FAILING)
+    assert all(outcomes[path]["member GET"] == [200, ""] for path in WITH_LOGIN)
+    assert {path: outcomes[path]["member GET"] for path in STILL_FAILING} == {
+        path: [500, name] for path, name in STILL_FAILING.items()
+    }
+
+
+def test_of_views_behind_the_login_middleware_only_those_that_fail_are_found() -> None:
+    before, after = (
+        {each["object"] for each in checked("clinic", settings)["findings"] if each["id"] in ("asgi.305", "asgi.306")}
+        for settings in ("clinic.settings", "clinic.settings_login")
+    )
+    spared = {f"booking.views.{name}" for name in ("Profile", "Account", "Rota", "Lab")}
+    assert before - after == spared
+
+
 @pytest.mark.parametrize("handler", ["django", "pooled"])
 def test_an_asynchronous_test_func_lets_everybody_in(answers: dict[str, Any], handler: str) -> None:
     assert answers[handler]["/staff/"]["anonymous GET"] == [200, ""]

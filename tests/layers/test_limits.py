@@ -232,6 +232,20 @@ def test_time_counts_from_the_last_piece_of_the_body() -> None:
     run(main)
 
 
+def test_a_client_that_has_left_is_not_answered_and_the_application_may_take_its_time_to_end() -> None:
+    async def ending(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await asyncio.sleep(0.3)
+
+    async def main() -> None:
+        client = Client(Deadline(ending, 0.1), http("/"))
+        client.incoming.put_nowait({"type": "http.disconnect"})
+        assert (await client.end()).sent == []
+
+    run(main)
+
+
 def test_a_cancellation_from_outside_is_not_taken_for_the_deadlines() -> None:
     async def main() -> None:
         client = Client(Deadline(_waiting, 30), http("/"))

@@ -24,11 +24,20 @@ def listening(
     command: Callable[[list[int]], Sequence[str]], count: int, folder: Path, environment: dict[str, str] | None = None
 ) -> Iterator[list[int]]:
     """The ports on which the program listens that ``command`` starts with them."""
+    with listening_server(command, count, folder, environment) as (_, ports):
+        yield ports
+
+
+@contextmanager
+def listening_server(
+    command: Callable[[list[int]], Sequence[str]], count: int, folder: Path, environment: dict[str, str] | None = None
+) -> Iterator[tuple[Server, list[int]]]:
+    """The same, with the program itself."""
     for attempt in range(1, ATTEMPTS + 1):
         ports = free_ports(count)
         with run_server(command(ports), folder, environment) as server:
             if _is_up(server, ports):
-                yield ports
+                yield server, ports
                 return
         assert attempt < ATTEMPTS, server.output
 

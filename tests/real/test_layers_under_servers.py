@@ -1,18 +1,18 @@
-"""LIFESPAN, health and limits under other servers: each does it, Daphne too, which sends no lifespan."""
+"""LIFESPAN, health, limits and WEBSOCKET under other servers: each does it, Daphne too, which sends no lifespan."""
 
+import asyncio
 import http.client
 import json
-import socket
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from tests.programs import require_package
-from tests.utils import DEADLINE_SECONDS, Server, Site, run_server
+from tests.real.listening import listening_server
+from tests.utils import DEADLINE_SECONDS, Site, until
 
 pytestmark = pytest.mark.real
 
@@ -26,7 +26,6 @@ SERVERS = {
 }
 AT_THE_FIRST_REQUEST = ("daphne", "uvicorn without lifespan")
 NEVER_LEFT = ("uvicorn without lifespan",)  # it closes its loop, and asks nobody
-ATTEMPTS = 3  # a free port may be taken meanwhile
 
 OPTIONS = {
     "LIFESPAN": ["mysite.life.client", "mysite.life.lock"],
@@ -35,7 +34,9 @@ OPTIONS = {
     "READY_CHECKS": ["cache"],
     "MAX_BODY_BYTES": 1000,
     "REQUEST_TIMEOUT_SECONDS": 1,
-    "MAX_IN_FLIGHT": 10,
+    "MAX_IN_FLIGHT": 1,
+    "IN_FLIGHT_TIMEOUT_SECONDS": 0,
+    "WEBSOCKET": "mysite.sockets.application",
 }
 LIFE = """
     from contextlib import asynccontextmanager, contextmanager
@@ -52,8 +53,15 @@ LIFE = """
         yield {"lock": "a lock"}
         print("leave lock", flush=True)
 """
+SOCKETS = """
+    async def application(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": scope["state"]["client"]})
+        await receive()
+"""
 URLS = """
-    import time
+    import os, time
     from django.http import HttpResponse, JsonResponse
     from django.urls import path
 
@@ -61,38 +69,12 @@ URLS = """
         return JsonResponse(dict(request.scope["state"]))
 
     def slow(request):
-        time.sleep(2)
+        while not os.path.exists("go"):
+            time.sleep(0.01)
         return HttpResponse("late")
 
     urlpatterns = [path("state", state), path("slow", slow)]
 """
-
-
-@contextmanager
-def serving(name: str, site: Site) -> Iterator[tuple[Server, int]]:
-    module = name.partition(" ")[0]
-    require_package(module)
-    for attempt in range(1, ATTEMPTS + 1):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        arguments = [argument.format(port=port) for argument in SERVERS[name]]
-        with run_server([sys.executable, "-m", *arguments, "mysite.asgi:application"], site.folder) as server:
-            if is_up(server, port):
-                yield server, port
-                return
-        assert attempt < ATTEMPTS, server.output
-
-
-def is_up(server: Server, port: int) -> bool:
-    deadline = time.monotonic() + 2 * DEADLINE_SECONDS
-    while server.process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return True
-    return False
 
 
 def ask(port: int, path: str, method: str = "GET", **options: object) -> tuple[int, bytes]:
@@ -105,11 +87,22 @@ def ask(port: int, path: str, method: str = "GET", **options: object) -> tuple[i
         connection.close()
 
 
+async def said_by_websocket(port: int, origin: str) -> str | bytes:
+    async with connect(f"ws://127.0.0.1:{port}/ws", origin=origin) as websocket:  # type: ignore[arg-type]
+        return await websocket.recv()
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_the_layers_do_under_every_server_what_they_do_under_runasgi(name: str, tmp_path: Path) -> None:
-    site = Site(tmp_path, mysite__life=LIFE, mysite__urls=URLS)
-    site.append("mysite/settings", f"ASGI_DEPLOY = {OPTIONS}\n")
-    with serving(name, site) as (server, port):
+    site = Site(tmp_path, mysite__life=LIFE, mysite__sockets=SOCKETS, mysite__urls=URLS)
+    site.append("mysite/settings", f'ALLOWED_HOSTS = ["localhost", "127.0.0.1"]\nASGI_DEPLOY = {OPTIONS}\n')
+    require_package(name.partition(" ")[0])
+
+    def command(ports: list[int]) -> list[str]:
+        arguments = [argument.format(port=ports[0]) for argument in SERVERS[name]]
+        return [sys.executable, "-m", *arguments, "mysite.asgi:application"]
+
+    with listening_server(command, 1, site.folder) as (server, (port,)):
         if name not in AT_THE_FIRST_REQUEST:
             server.wait_for("enter lock")
         status, body = ask(port, "/state")
@@ -121,7 +114,13 @@ def test_the_layers_do_under_every_server_what_they_do_under_runasgi(name: str, 
         assert ask(port, "/state", "POST", body=bytes(1001))[0] == 413
         assert ask(port, "/state", "POST", body=iter([bytes(600)] * 2), encode_chunked=True)[0] == 413
         assert ask(port, "/slow") == (504, b"504 Gateway Timeout")
-        assert ask(port, "/state")[0] == 200
+        assert ask(port, "/state")[0] == 503  # the view still runs, and has the only place
+        assert ask(port, "/livez")[0] == 200
+        (tmp_path / "go").touch()
+        until(lambda: ask(port, "/state")[0] == 200)
+        assert asyncio.run(said_by_websocket(port, "http://localhost")) == "a client"
+        with pytest.raises(InvalidStatus, match="403"):
+            asyncio.run(said_by_websocket(port, "https://evil.example"))
         server.stop()
     said = [line for line in server.lines if line.endswith((" client", " lock"))]
     left = [] if name in NEVER_LEFT else ["leave lock", "leave client"]

@@ -2,7 +2,12 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,7 @@ import pytest
 from django_asgi_deploy.addresses import InheritedAddress, TCPAddress, UnixAddress, parse_address
 from django_asgi_deploy.exceptions import AddressError
 from django_asgi_deploy.server.sockets import Sockets
+from tests.utils import Site, run_server
 
 
 def accepted(listener: socket.socket) -> socket.socket:
@@ -87,10 +93,101 @@ def test_closing_leaves_a_socket_that_somebody_else_has_put_in_its_place(tmp_pat
         assert path.exists()
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:8000", "[::1]:8000", "localhost:8000", "unix:/run/x.sock", "fd://3"])
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1:8000", "[::1]:8000", "localhost:8000", "unix:/run/x.sock", "fd://3", "systemd:"]
+)
 def test_an_address_is_written_as_it_is_read(text: str) -> None:
     assert str(parse_address(text)) == text
 
 
 def test_a_port_alone_is_on_loopback() -> None:
     assert parse_address("8000") == TCPAddress("127.0.0.1", 8000)
+
+
+@pytest.mark.parametrize(("query", "mode"), [("", 0o666), ("?mode=660", 0o660), ("?mode=0600", 0o600)])
+def test_a_unix_socket_gets_the_mode_that_its_address_says(tmp_path: Path, query: str, mode: int) -> None:
+    with Sockets([parse_address(f"unix:{tmp_path}/s{query}")]):
+        assert (tmp_path / "s").stat().st_mode & 0o777 == mode
+
+
+def test_a_mode_is_written_as_it_is_read() -> None:
+    assert str(parse_address("unix:/run/x.sock?mode=660")) == "unix:/run/x.sock?mode=660"
+
+
+@pytest.mark.parametrize("query", ["?", "?mode=", "?mode=9", "?mode=999", "?mode=rw", "?perms=660"])
+def test_a_mode_that_is_none_is_refused(query: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a mode in octal.*\?mode=660"):
+        parse_address(f"unix:/run/x.sock{query}")
+
+
+# ------------------------------------------------------------------ a port in use
+
+LISTEN = """
+import os, signal, socket, sys
+sock = socket.create_server(("127.0.0.1", 0))
+if "leader" in sys.argv and os.fork():
+    os._exit(0)  # the rest is in a process group without a leader, as a worker is whose supervisor was killed
+print(sock.getsockname()[1], flush=True)
+signal.sigtimedwait([signal.SIGUSR1], float(sys.argv[1]))
+"""
+
+
+@contextmanager
+def listening(folder: Path, seconds: float, *words: str) -> Iterator[int]:
+    """The port of another process that has ``words`` in its command line and listens for so long."""
+    script = folder / "listen.py"
+    script.write_text(LISTEN)
+    command = [sys.executable, str(script), str(seconds), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+@pytest.mark.row("6")
+def test_a_port_of_another_program_is_refused_at_once(tmp_path: Path) -> None:
+    with listening(tmp_path, 60) as port:
+        began = time.monotonic()
+        with pytest.raises(AddressError, match=rf"127.0.0.1:{port} is in use by pid \d+ \(.*\)\. Stop that") as caught:
+            Sockets([TCPAddress("127.0.0.1", port)])
+        assert time.monotonic() - began < 5
+        assert caught.value.status == 1
+
+
+@pytest.mark.row("6")
+def test_a_port_of_a_running_instance_is_refused(tmp_path: Path) -> None:
+    with listening(tmp_path, 60, "runasgi") as port, pytest.raises(AddressError, match=r"in use by pid \d+ \("):
+        Sockets([TCPAddress("127.0.0.1", port)])
+
+
+@pytest.mark.row("9")
+@pytest.mark.parametrize(("seconds", "words"), [(0.5, ["runasgi"]), (3, ["runasgi", "leader"])])
+def test_a_port_of_an_instance_that_leaves_is_waited_for(tmp_path: Path, seconds: float, words: list[str]) -> None:
+    with listening(tmp_path, seconds, *words) as port, Sockets([TCPAddress("127.0.0.1", port)]) as sockets:
+        assert sockets.sockets[0].getsockname()[1] == port
+
+
+def test_of_two_that_bound_the_second_to_listen_is_told(site: Site) -> None:
+    """Each may bind while none listens; the project takes its time to load."""
+    site.append("mysite/asgi", "print('loading', flush=True)\nimport sys\nsys.stdin.readline()\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "manage.py", "runasgi", str(port)]
+    reading, writing = os.pipe()
+    try:
+        with run_server(command, site.folder, stdin=reading) as server:
+            server.wait_for("loading")
+            with socket.socket() as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                other.bind(("127.0.0.1", port))
+                other.listen()
+                os.write(writing, b"go\n")
+                assert server.wait() == 1
+            assert f"127.0.0.1:{port}: another program began to listen there meanwhile" in server.output
+            assert "Traceback" not in server.output
+    finally:
+        os.close(reading)
+        os.close(writing)
