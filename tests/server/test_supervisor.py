@@ -334,6 +334,7 @@ def test_a_pid_file_that_cannot_be_written_is_named(service: Service) -> None:
     assert "PID_FILE missing/runasgi.pid: No such file or directory" in done.stderr
 
 
+@pytest.mark.real
 def test_processes_have_titles_that_tell_their_roles(service: Service) -> None:
     require_package("setproctitle")
     with service.running("--process-name", "mysite") as running:
@@ -386,3 +387,36 @@ def test_web_concurrency_is_the_number_of_workers_and_the_banner_says_so(service
     with service.serve(WEB_CONCURRENCY="many") as server:
         server.wait_for("WEB_CONCURRENCY=many is ignored: expected a number of workers.")
         server.wait_for("one worker, pid")
+
+
+# ------------------------------------------------------------------ one worker's own signals, and debuggers
+
+
+def test_a_worker_that_is_asked_to_end_loses_nothing_and_is_replaced(service: Service) -> None:
+    with service.running() as running:
+        victim = running.wait_until_ready()[0]
+        with Load(running.server.port) as load:
+            load.wait_for_more(20)
+            os.kill(victim, signal.SIGTERM)
+            running.wait_for_workers(3)
+            until(lambda: not is_alive(victim), lambda: running.server.output)
+            load.wait_for_more(20)
+        assert load.lost == [], load.summary()
+        assert running.stop() == 0
+
+
+def test_a_worker_in_a_debugger_is_not_taken_for_a_stuck_one(service: Service) -> None:
+    service.write("mysite/debugger", "import time\ndef stop():\n    time.sleep(4)\n    print('typed c', flush=True)\n")
+    service.append(
+        "mysite/urls",
+        """
+        async def debug(request):
+            breakpoint()
+            return answer("debugged")
+        urlpatterns.append(path("debug", debug))
+        """,
+    )
+    with service.running("--heartbeat-timeout-seconds", "2", PYTHONBREAKPOINT="mysite.debugger.stop") as running:
+        running.wait_until_ready()
+        assert running.server.get("/debug").endswith(b"debugged")
+        assert "typed c" in running.server.output
