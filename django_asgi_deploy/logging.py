@@ -18,6 +18,7 @@ import json
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 request_id: ContextVar[str | None] = ContextVar("django_asgi_deploy.request_id", default=None)
@@ -67,4 +68,10 @@ class JSONFormatter(logging.Formatter):
 
 def utc(seconds: float) -> str:
     """``2026-11-25T09:30:00.123Z``"""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03}Z"
+
+
+@lru_cache(4)  # most lines are of the same second as the one before
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

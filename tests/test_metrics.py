@@ -95,6 +95,12 @@ def test_requests_are_counted_by_method_url_pattern_and_status(server: Server) -
     assert 0 <= found["django_asgi_loop_lag_seconds"] < DEADLINE_SECONDS
 
 
+def test_the_url_pattern_is_known_under_djangos_own_handler_too(measured: Site) -> None:
+    with measured.serve("--handler", "django") as server:
+        assert get(server, "/items/7/").status == 200
+        until(partial(has, server, labelled(REQUESTS, method="GET", route="/items/<int:number>/", status=200), 1))
+
+
 def test_a_client_that_leaves_is_counted(server: Server) -> None:
     with server.connect() as sock:
         sock.sendall(b"GET /silent HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -157,7 +163,7 @@ def test_processes_that_share_a_directory_answer_for_each_other_and_for_those_th
 
 
 def has(server: Server, name: str, value: float) -> bool:
-    return metrics(server)[name] == value
+    return metrics(server).get(name) == value
 
 
 def mark_dead(folder: Path, pid: int) -> None:

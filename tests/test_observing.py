@@ -212,6 +212,17 @@ def test_the_id_of_somebody_who_is_no_proxy_is_ignored(tmp_path: Path) -> None:
         assert "GET" not in server.output
 
 
+def test_lines_that_were_asked_for_appear_whatever_the_roots_level_is(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    handlers = "'handlers': {'console': {'class': 'logging.StreamHandler'}}"
+    root = "'root': {'handlers': ['console'], 'level': 'WARNING'}"
+    site.append("mysite/settings", f"LOGGING = {{'version': 1, {handlers}, {root}}}\n")
+    with site.serve("--access-log", "{path} {status}") as server:
+        say(server, path="/?once")
+        server.wait_for(r"^/\?once 200$")
+        assert "Started server process" not in server.output
+
+
 def test_a_websocket_is_one_line_when_it_ends(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.write(

@@ -3,6 +3,8 @@
 import http.client
 import json
 import re
+import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.utils import DEADLINE_SECONDS, Server, Site, duration
+from tests.utils import DEADLINE_SECONDS, Server, Site, duration, until
 
 URLS = """
     import asyncio, os, time
@@ -45,7 +47,7 @@ URLS = """
     async def stream(request):
         async def parts():
             yield b"first "
-            await asyncio.sleep(2)
+            await asyncio.sleep(4)
             yield b"last"
         return StreamingHttpResponse(parts())
 
@@ -128,6 +130,12 @@ LIFE = """
         say("enter table")
         yield {"table": "a table"}
         say("leave table, connected:", connection.connection is not None)
+
+    @asynccontextmanager
+    async def pid(app):
+        say("enter in", os.getpid())
+        yield
+        say("leave in", os.getpid())
 
     @asynccontextmanager
     async def broken(app):
@@ -235,6 +243,22 @@ def test_the_lifespan_is_passed_on_to_the_websocket_application(site: Site) -> N
     assert server.lines.index("the WebSocket application stops") < server.lines.index("leave client")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="more than one worker needs fork()")
+def test_each_worker_enters_them_once_and_leaves_them_once(site: Site) -> None:
+    configured(site, LIFESPAN=["mysite.life.pid"])
+    site.write("mysite/life", LIFE)
+    with serving(site, "--workers", "2") as server:
+        until(lambda: len(matches(server, r"^enter in (\d+)$")) == 2)
+        assert server.stop() == 0
+    entered, left = matches(server, r"^enter in (\d+)$"), matches(server, r"^leave in (\d+)$")
+    assert len({*entered}) == 2
+    assert sorted(entered) == sorted(left)
+
+
+def matches(server: Server, pattern: str) -> list[str]:
+    return [match[1] for line in server.lines if (match := re.match(pattern, line))]
+
+
 # ------------------------------------------------------------------ WebSockets
 
 
@@ -257,8 +281,9 @@ def test_open_websockets_are_closed_with_1012_when_the_server_stops(site: Site) 
 
 
 def test_probes_are_answered_whatever_django_would_say_and_details_only_to_this_machine(site: Site) -> None:
+    checks = ["database", "cache", "mysite.checks.queue"]
     configured(
-        site, LIVE_PATH="/livez", READY_PATH="/readyz", READY_CHECKS=["database", "cache", "mysite.checks.queue"]
+        site, LIVE_PATH="/livez", READY_PATH="/readyz", READY_CHECKS=checks, READY_TIMEOUT_SECONDS=DEADLINE_SECONDS
     )
     site.append("mysite/settings", "SECURE_SSL_REDIRECT = True\n")
     site.append("mysite/settings", "MIDDLEWARE = ['django.middleware.security.SecurityMiddleware', *MIDDLEWARE]\n")
@@ -268,17 +293,29 @@ def test_probes_are_answered_whatever_django_would_say_and_details_only_to_this_
         assert get(server, "/livez", host="10.1.2.3:8000") == (200, b'{"live": true}\n')
         assert get(server, "/livez", host="10.1.2.3:8000", method="HEAD") == (200, b"")
         status, body = get(server, "/readyz", host="10.1.2.3:8000")
-        checks = {check["name"]: check for check in json.loads(body)["checks"]}
+        found = {check["name"]: check for check in json.loads(body)["checks"]}
         assert status == 503
-        assert checks["cache"]["result"] == "ok"
-        assert checks["mysite.checks.queue"]["error"] == "ConnectionError: the queue is away"
-        assert checks["database"]["error"].startswith("ImproperlyConfigured: ")
+        assert found["cache"]["result"] == "ok"
+        assert found["mysite.checks.queue"]["error"] == "ConnectionError: the queue is away"
+        assert found["database"]["error"].startswith("ImproperlyConfigured: ")
         server.wait_for("Not ready: the check mysite.checks.queue fails: ConnectionError: the queue is away")
+
+
+def test_while_draining_the_worker_is_alive_but_not_ready(site: Site) -> None:
+    configured(site, LIVE_PATH="/livez", READY_PATH="/readyz", DRAIN_DELAY_SECONDS=30)
+    with serving(site) as server:
+        assert get(server, "/readyz")[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: get(server, "/readyz")[0] == 503)
+        assert json.loads(get(server, "/readyz")[1]) == {"ready": False, "draining": True, "checks": []}
+        assert get(server, "/livez")[0] == 200
+        assert get(server, "/hello") == (200, b"Hello")  # who doesn't know yet is still served
+        assert server.stop() == 0  # the second signal
 
 
 def test_a_probe_is_green_while_every_thread_and_every_place_is_taken(site: Site) -> None:
     options = {"THREADS": 1, "MAX_IN_FLIGHT": 1, "REQUEST_TIMEOUT_SECONDS": 60}
-    configured(site, READY_PATH="/readyz", READY_CHECKS=["cache"], **options)
+    configured(site, READY_PATH="/readyz", READY_CHECKS=["cache"], READY_TIMEOUT_SECONDS=DEADLINE_SECONDS, **options)
     with serving(site) as server:
         waiting = InBackground(server, "/wait")
         server.wait_for("in the view")
@@ -293,12 +330,12 @@ def test_a_probe_is_green_while_every_thread_and_every_place_is_taken(site: Site
 def test_a_synchronous_view_that_is_late_gets_504_at_once_and_its_thread_counts_as_abandoned_until_it_ends(
     site: Site,
 ) -> None:
-    with serving(configured(site, REQUEST_TIMEOUT_SECONDS=1)) as server:
+    with serving(configured(site, REQUEST_TIMEOUT_SECONDS=3)) as server:
         status, body = get(server, "/wait")
         assert (status, body) == (504, b"504 Gateway Timeout")
         assert "the view ends" not in server.lines
         assert get(server, "/abandoned") == (200, b"1")
-        server.wait_for("Gateway Timeout: GET '/wait': no answer within 1 seconds")
+        server.wait_for("Gateway Timeout: GET '/wait': no answer within 3 seconds")
         release(site)
         server.wait_for("the view ends")
         while get(server, "/abandoned") != (200, b"0"):
@@ -309,7 +346,7 @@ def test_a_synchronous_view_that_is_late_gets_504_at_once_and_its_thread_counts_
 
 
 def test_an_asynchronous_view_that_is_late_is_cancelled_and_a_stream_may_take_longer(site: Site) -> None:
-    with serving(configured(site, REQUEST_TIMEOUT_SECONDS=1)) as server:
+    with serving(configured(site, REQUEST_TIMEOUT_SECONDS=3)) as server:
         stream = InBackground(server, "/stream")
         assert get(server, "/await")[0] == 504
         server.wait_for("the view is cancelled")
@@ -363,7 +400,7 @@ def test_bodies_up_to_the_limit_keep_their_connection(site: Site) -> None:
 
 
 def test_waiting_for_a_place_counts_for_the_deadline_too(site: Site) -> None:
-    options = {"MAX_IN_FLIGHT": 1, "IN_FLIGHT_TIMEOUT_SECONDS": 60, "REQUEST_TIMEOUT_SECONDS": 1}
+    options = {"MAX_IN_FLIGHT": 1, "IN_FLIGHT_TIMEOUT_SECONDS": 60, "REQUEST_TIMEOUT_SECONDS": 3}
     with serving(configured(site, **options)) as server:
         waiting = InBackground(server, "/wait")
         server.wait_for("in the view")

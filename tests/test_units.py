@@ -19,7 +19,7 @@ MYSITE = {
     "python": Path("/srv/mysite/.venv/bin/python"),
     "user": "mysite",
     "bind": None,
-    "graceful_timeout_seconds": 30,
+    "budget_seconds": 30,
     "has_supervisor": False,
 }
 
@@ -54,7 +54,7 @@ def test_with_a_unix_socket_of_its_own_it_gets_the_folder_for_it() -> None:
 
 
 def test_the_time_to_stop_is_longer_than_requests_may_take() -> None:
-    assert "\nTimeoutStopSec=130\n" in made(graceful_timeout_seconds=120)["mysite.service"]
+    assert "\nTimeoutStopSec=125\n" in made(budget_seconds=120)["mysite.service"]
 
 
 def test_only_a_supervisor_can_reload() -> None:

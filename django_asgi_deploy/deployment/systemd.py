@@ -8,7 +8,7 @@ from pathlib import Path
 from django_asgi_deploy.addresses import UnixAddress, parse_address
 from django_asgi_deploy.deployment.render import render
 
-OVERTIME_SECONDS = 10  # for what comes after the graceful timeout; what systemd kills then is stuck
+OVERTIME_SECONDS = 5  # for what comes after the budget; what systemd kills then is stuck
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Deployment:
     python: Path
     user: str
     bind: list[str] | None
-    graceful_timeout_seconds: int
+    budget_seconds: int  # from the signal until the last request is cut
     has_supervisor: bool  # which takes SIGHUP as the wish for a new version
 
 
@@ -39,7 +39,7 @@ def units(deployment: Deployment) -> dict[str, str]:
         has_supervisor="yes" if deployment.has_supervisor else "",
         has_socket="yes" if has_socket else "",
         runtime_directory=_runtime_directory(deployment.bind or []),
-        stop_seconds=str(deployment.graceful_timeout_seconds + OVERTIME_SECONDS),
+        stop_seconds=str(deployment.budget_seconds + OVERTIME_SECONDS),
     )
     made = {f"{name}.service": service}
     if has_socket:

@@ -174,12 +174,12 @@ def json_line(seen: Observation) -> str:
     """All that there is worth keeping, in one object. Made by hand: this is what every request pays for."""
     scope = seen.scope
     client = scope.get("client")
+    protocol = "WebSocket" if scope["type"] == "websocket" else f"HTTP/{scope.get('http_version', '1.1')}"
     return (
         f'{{"time": "{utc(time.time() - seen.seconds)}", "client": {quoted(str(client[0]) if client else "")}, '
         f'"method": {quoted(scope.get("method", "GET"))}, "path": {quoted(sent_path(seen))}, '
-        f'"protocol": {quoted(FIELDS["protocol"](seen))}, '
-        f'"status": {seen.status}, "bytes": {seen.bytes}, "duration_ms": {seen.seconds * 1000:.1f}, '
-        f'"wait_ms": {seen.waited * 1000:.1f}, "left": {"true" if seen.left else "false"}, '
-        f'"user_agent": {quoted(sent_header(seen, b"user-agent"))}, '
-        f'"request_id": {quoted(seen.id)}, "pid": {os.getpid()}}}'
+        f'"protocol": {quoted(protocol)}, "status": {seen.status}, "bytes": {seen.bytes}, '
+        f'"duration_ms": {seen.seconds * 1000:.1f}, "wait_ms": {seen.waited * 1000:.1f}, '
+        f'"left": {"true" if seen.left else "false"}, "user_agent": {quoted(sent_header(seen, b"user-agent"))}, '
+        f'"request_id": "{seen.id}", "pid": {os.getpid()}}}'
     )

@@ -85,12 +85,18 @@ class Metrics:
     """
 
     def __init__(self, stats: Callable[[], PoolStats] | None) -> None:
-        self.families = families()
+        import prometheus_client  # noqa: F401
+
         self.stats = stats
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         # labels() takes a lock and makes a tuple of strings; this is as bounded as the labels are.
         self._by_labels: dict[tuple[str, str, int], tuple[Counter, Histogram, Histogram]] = {}
+
+    @property
+    def families(self) -> Families:
+        """Not made before a request is there: the process that workers are forked from is no worker."""
+        return families()
 
     def begin(self, seen: Observation) -> None:
         (self.families.websockets_open if seen.is_websocket else self.families.in_flight).inc()

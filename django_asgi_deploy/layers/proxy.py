@@ -95,13 +95,15 @@ class Forwarding:
             client, back = self._client(addresses[-1:])
         scope.setdefault(PEER, scope["client"])
         scope["client"] = client
-        _set_scheme(scope, hop.get("proto") or _at(said.get(b"x-forwarded-proto"), back))
-        _set_host(
-            scope,
-            hop.get("host") or _at(said.get(b"x-forwarded-host"), back),
-            _at(said.get(b"x-forwarded-port"), back),
-        )
-        place_below(scope, _prefix(_at(said.get(b"x-forwarded-prefix"), back)) or self.root_path)
+        if proto := hop.get("proto") or _at(said.get(b"x-forwarded-proto"), back):
+            _set_scheme(scope, proto)
+        host = hop.get("host") or _at(said.get(b"x-forwarded-host"), back)
+        port = _at(said.get(b"x-forwarded-port"), back)
+        if host or port:
+            _set_host(scope, host, port)
+        prefix = _prefix(_at(said.get(b"x-forwarded-prefix"), back)) or self.root_path
+        if prefix or scope.get("root_path"):
+            place_below(scope, prefix)
 
     def _client(self, addresses: list[str]) -> tuple[Client, int]:
         """The first from the right who isn't a trusted proxy, and how many are to the right of it.
@@ -137,6 +139,9 @@ class Behind:
 
 def _items(lines: list[str]) -> list[str]:
     """The items of a header, which may come in several lines; empty ones say nothing."""
+    if len(lines) == 1 and "," not in lines[0]:
+        item = lines[0].strip()
+        return [item] if item else []
     return [item for item in (item.strip() for item in ",".join(lines).split(",")) if item]
 
 
@@ -198,7 +203,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 def _prefix(text: str) -> str:
     """As in root_path: decoded, no slash at the end. Empty if it isn't a path: ``//evil.example`` would be a host."""
-    if not _PREFIX.fullmatch(text):
+    if not text or not _PREFIX.fullmatch(text):
         return ""
     prefix = unquote(text).rstrip("/")
     segments = prefix.split("/")[1:]

@@ -7,7 +7,6 @@ Without a look at the others, long-lived connections pile up in one worker.
 import fcntl
 import mmap
 import os
-import tempfile
 import time
 
 _ROW = 2  # doubles per worker: when it last wrote (monotonic seconds, 0.0: it doesn't accept), and its connections
@@ -85,5 +84,7 @@ class Balance:
 def _anonymous_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("django-asgi-deploy-balance", os.MFD_CLOEXEC)
+    import tempfile  # half a megabyte, and not needed on Linux
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Literal
 
 from uvicorn.logging import DefaultFormatter
 
@@ -26,11 +26,11 @@ def loggers_kept_enabled() -> Iterator[None]:
             logger.disabled = False
 
 
-def configure(*, colour: bool | None = None, bare: bool = False) -> None:
+def configure(access_log: str | Literal[False], *, colour: bool | None = None) -> None:
     """Give uvicorn's usual look to those of the server's loggers whose lines would reach no handler.
 
-    ``colour``: None decides by the terminal and NO_COLOR (https://no-color.org). ``bare``: lines of the access log are
-    for programs, and get no level in front.
+    ``access_log``: as in ACCESS_LOG; JSON is for programs, and gets no level in front. ``colour``: None decides by the
+    terminal and NO_COLOR (https://no-color.org).
     """
     for logger in _loggers():
         if logger.name.partition(".")[0] in ("uvicorn", "django_asgi_deploy"):
@@ -39,7 +39,9 @@ def configure(*, colour: bool | None = None, bare: bool = False) -> None:
     line = DefaultFormatter("%(levelprefix)s %(message)s", use_colors=_colour(sys.stderr, colour))
     request = DefaultFormatter("%(levelprefix)s %(message)s", use_colors=_colour(sys.stdout, colour))
     # The access log first: once its parent has a handler, it would inherit that one.
-    _fall_back(ACCESS_LOGGER, sys.stdout, logging.Formatter("%(message)s") if bare else request)
+    _fall_back(ACCESS_LOGGER, sys.stdout, logging.Formatter("%(message)s") if access_log == "json" else request)
+    if access_log and access_log != "auto" and not logging.getLogger(ACCESS_LOGGER).level:
+        logging.getLogger(ACCESS_LOGGER).setLevel(logging.INFO)  # whoever asks for it wants it whatever the root's is
     _fall_back("uvicorn", sys.stderr, line)
     _fall_back("django_asgi_deploy", sys.stderr, line)
 
@@ -51,19 +53,21 @@ def _is_not_of_a_websocket(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def without_start_and_end() -> Iterator[None]:
-    """For servers that come and go: not uvicorn's lines about each start and end, nor about requests that are cut."""
+    """For servers that come and go: not the lines about each start and end, nor about requests that are cut."""
+    of_the_process = ("uvicorn/server.py", "uvicorn/lifespan/on.py", "django_asgi_deploy/server/worker.py")
 
     def is_worth_a_line(record: logging.LogRecord) -> bool:
-        is_about_the_process = record.pathname.endswith(("uvicorn/server.py", "uvicorn/lifespan/on.py"))
         is_expected = record.levelno < logging.WARNING or str(record.msg).startswith("Cancel ")
-        return not (is_about_the_process and is_expected)
+        return not (is_expected and record.pathname.endswith(of_the_process))
 
-    logger = logging.getLogger("uvicorn.error")
-    logger.addFilter(is_worth_a_line)
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", "django_asgi_deploy.server")]
+    for logger in loggers:
+        logger.addFilter(is_worth_a_line)
     try:
         yield
     finally:
-        logger.removeFilter(is_worth_a_line)
+        for logger in loggers:
+            logger.removeFilter(is_worth_a_line)
 
 
 def _loggers() -> list[logging.Logger]:

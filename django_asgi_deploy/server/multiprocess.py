@@ -1,11 +1,10 @@
 """The directory in which the workers share their metrics: who makes it removes it.
 
 ``prometheus_client`` looks at PROMETHEUS_MULTIPROC_DIR when it is imported, so this comes before the project is.
+The supervisor imports this file and should stay small, so what takes half a megabyte is imported where it is used.
 """
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -18,12 +17,16 @@ def make_folder() -> str | None:
     """
     if os.environ.get(VARIABLE):
         return None
+    import tempfile
+
     os.environ[VARIABLE] = tempfile.mkdtemp(prefix="django-asgi-deploy-metrics-")
     return os.environ[VARIABLE]
 
 
 def remove_folder(folder: str | None) -> None:
     if folder:
+        import shutil
+
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -27,6 +27,7 @@ from django_asgi_deploy.server import run as server
 from django_asgi_deploy.server.reloaded import Child, Handover, Report
 from django_asgi_deploy.server.sockets import Sockets
 
+GRACE_SECONDS = 0.3  # for open requests, at each change; streams are cut then
 TOLD_SECONDS = 2.0  # for a child that the terminal has told to end
 ENDING_SECONDS = 5.0  # for one that we have; it ends itself much earlier
 
@@ -203,11 +204,20 @@ def _serve(
         bind=[f"fd://{each}" for each in child.handover.sockets],
         workers=1,
         supervisor="off",
-        graceful_timeout_seconds=0,
+        drain_delay_seconds=0,
+        graceful_timeout_seconds=GRACE_SECONDS,  # type: ignore[arg-type] # nobody else can ask for a fraction
+        pid_file=None,
     )
     with logs.without_start_and_end():
         return server.run(
-            here, load_and_watch, say, debug=debug, colour=colour, brief=child.handover.has_served, on_ready=on_ready
+            here,
+            load_and_watch,
+            say,
+            debug=debug,
+            colour=colour,
+            on_ready=on_ready,
+            brief=child.handover.has_served,
+            is_last=False,
         )
 
 
@@ -215,5 +225,8 @@ def _without_effect(settings: Settings, child: Child) -> Iterator[str]:
     if settings.bind != child.handover.bind:
         given = ", ".join(settings.bind)
         yield f"BIND is {given} now: to listen there, stop runasgi and start it again."
-    if settings.workers != 1 and not child.handover.changed:
-        yield f"WORKERS = {settings.workers} ({settings.where('WORKERS')}): no effect, --reload serves with one worker."
+    in_vain = settings.needs_supervisor
+    if settings.pid_file:
+        in_vain = [*in_vain, f"PID_FILE ({settings.origins['PID_FILE']})"]
+    if in_vain and not child.handover.changed:
+        yield f"{', '.join(in_vain)}: no effect, --reload serves with one worker and without a supervisor."

@@ -43,11 +43,12 @@ def run(
     colour: bool | None,
     on_ready: Callable[[str], None] | None = None,
     brief: bool = False,
+    is_last: bool = True,
 ) -> ExitStatus:
     """Serve until stopped. ``load`` imports the project, ``say`` shows a text to the user.
 
     ``on_ready`` gets the lines with the addresses when it serves, in the place of ``say``; ``brief`` leaves the banner
-    out.
+    out; without ``is_last`` another process goes on with the sockets afterwards.
 
     Raises ASGIDeployError if it can't start.
     """
@@ -58,7 +59,7 @@ def run(
             tied = _become_supervisor(settings, colour)
         if tied:
             return _serve_for_supervisor(settings, start, *tied)
-        return _serve_alone(settings, partial(start, announces=not brief), on_ready or say)
+        return _serve_alone(settings, partial(start, announces=not brief), on_ready or say, is_last=is_last)
 
 
 def _load(
@@ -72,7 +73,7 @@ def _load(
 ) -> tuple[Project, Config]:
     with logs.loggers_kept_enabled():
         project = load()
-    logs.configure(colour=colour, bare=settings.access_log == "json")
+    logs.configure(settings.access_log, colour=colour)
     config = build_config(settings, project.application, lifespan=project.application is project.ours or None)
     if announces:
         say(_banner(settings, project, config, debug=debug))
@@ -82,7 +83,7 @@ def _load(
 Start = Callable[..., tuple[Project, Config]]
 
 
-def _serve_alone(settings: Settings, start: Start, on_ready: Callable[[str], None]) -> ExitStatus:
+def _serve_alone(settings: Settings, start: Start, on_ready: Callable[[str], None], *, is_last: bool) -> ExitStatus:
     with Sockets([parse_address(text) for text in settings.bind]) as sockets, _pid_file(settings.pid_file):
         project, config = start()
         set_title(settings.process_name, "one worker")
@@ -98,6 +99,7 @@ def _serve_alone(settings: Settings, start: Start, on_ready: Callable[[str], Non
             cleanup=sockets.close,
             warm_up=_warm_up(project.warmup, project.host),
             drain_delay_seconds=settings.drain_delay_seconds,
+            is_last=is_last,
         )
         return worker.serve_until_stopped(sockets.sockets)
 

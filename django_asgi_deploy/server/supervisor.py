@@ -10,7 +10,6 @@ It is over 400 lines because each event of a child's life can concern every othe
 
 import json
 import os
-import random
 import select
 import signal
 import time
@@ -269,7 +268,7 @@ class Supervisor:
 
     def _start_worker(self, generation: Generation) -> None:
         worker = self._worker_of(generation)
-        jitter = random.randint(0, self.plan.max_requests_jitter)
+        jitter = int.from_bytes(os.urandom(4)) % (self.plan.max_requests_jitter + 1)
         worker.max_requests = self.plan.max_requests and self.plan.max_requests + jitter
         self.workers.append(worker)
 

@@ -38,7 +38,7 @@ class Worker(uvicorn.Server):
 
     ``on_ready`` is called when it serves, ``cleanup`` before the process is ended the hard way, ``warm_up`` between the
     lifespan's start and the first connection. ``tie`` binds it to a supervisor, if there is one; ``balance`` is the
-    table of all workers' connections then.
+    table of all workers' connections then. ``is_last``: nobody goes on with the sockets when this worker stops.
     """
 
     config: Config
@@ -53,6 +53,7 @@ class Worker(uvicorn.Server):
         drain_delay_seconds: float = 0,
         tie: Tie | None = None,
         balance: Balance | None = None,
+        is_last: bool = True,
     ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
@@ -64,7 +65,7 @@ class Worker(uvicorn.Server):
         self._balance = balance
         self._starting: asyncio.Task[None] | None = None
         self._failed = False
-        self._is_last = tie is None  # whether nobody goes on with the sockets when this worker stops
+        self._is_last = is_last and tie is None  # the supervisor says later which ones are
         self._leaves_at: float | None = None
 
     def serve_until_stopped(self, sockets: list[socket.socket]) -> ExitStatus:
@@ -202,7 +203,7 @@ class Worker(uvicorn.Server):
     def _drain_delay_is_over(self) -> bool:
         now = asyncio.get_running_loop().time()
         if self._leaves_at is None:
-            self._is_last = self._is_last or self._tie is None or self._tie.is_last
+            self._is_last = self._is_last or (self._tie is not None and self._tie.is_last)
             self._leaves_at = now
             if self._is_last:  # a worker that is replaced has no traffic to send elsewhere
                 shutdown.announce()

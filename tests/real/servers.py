@@ -11,7 +11,7 @@ WORKS = "works"
 APPLICATION = "testproject.asgi:application"
 ROOT_PATH = "/shop"
 SERVERS: dict[str, tuple[str, str]] = {
-    "runasgi": ("python manage.py runasgi 127.0.0.1:{port}", ""),
+    "runasgi": ("python manage.py runasgi 127.0.0.1:{port}", f"--root-path {ROOT_PATH}"),
     "uvicorn": (f"uvicorn {APPLICATION} --host 127.0.0.1 --port {{port}}", f"--root-path {ROOT_PATH}"),
     "daphne": (f"daphne -b 127.0.0.1 -p {{port}} {APPLICATION}", f"--root-path {ROOT_PATH}"),
     "hypercorn": (f"hypercorn --bind 127.0.0.1:{{port}} {APPLICATION}", f"--root-path {ROOT_PATH}"),
@@ -27,8 +27,7 @@ SERVERS: dict[str, tuple[str, str]] = {
 }
 
 NO_LIFESPAN = "not possible: Daphne doesn't speak it"
-REMOVED = "the proxy takes the prefix away"
-KEPT = "the proxy leaves the prefix"
+REMOVED = "if the proxy takes it away"
 
 # What is looked at, and in whose case it isn't what it should be.
 ROWS: dict[str, dict[str, str]] = {
@@ -49,13 +48,8 @@ ROWS: dict[str, dict[str, str]] = {
     "The client leaves a stream": {},
     "Lifespan: start and end": {"daphne": NO_LIFESPAN},
     "Lifespan state in each scope": {"daphne": NO_LIFESPAN},
-    "``root_path`` from the server, behind a proxy": {
-        "runasgi": REMOVED,
+    "The server's own prefix, behind a proxy": {
         "uvicorn": REMOVED,
-        "daphne": KEPT,
-        "hypercorn": KEPT,
-        "granian": KEPT,
-        "gunicorn, asgi": KEPT,
         "gunicorn, uvicorn-worker": "not possible: gunicorn's ``--root-path`` isn't handed on",
     },
     "Status 0 after SIGTERM": {"uvicorn": "ended by SIGTERM"},

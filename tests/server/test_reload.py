@@ -309,8 +309,9 @@ def test_it_is_for_one_worker(site: Site) -> None:
     done = site.run("--reload", "--workers", "2")
     assert done.returncode == 2
     assert "--workers 2 and --reload: reloading is for one worker; leave one of them out." in done.stderr
-    with reloading(site, WEB_CONCURRENCY="4") as watched:
-        assert any("WEB_CONCURRENCY" in line for line in watched.server.lines)
+    with reloading(site, "--max-requests", "5", WEB_CONCURRENCY="4") as watched:
+        given = "WORKERS (WEB_CONCURRENCY), MAX_REQUESTS (--max-requests)"
+        assert f"{given}: no effect, --reload serves with one worker and without a supervisor." in watched.server.lines
 
 
 def test_migrations_that_are_missing_are_noticed(site: Site) -> None:

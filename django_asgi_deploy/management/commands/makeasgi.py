@@ -81,8 +81,8 @@ class Command(BaseCommand):
                 python=Path(sys.executable),
                 user=folder.owner(),
                 bind=settings.bind if "BIND" in settings.origins else None,
-                has_supervisor=settings.workers != 1,
-                graceful_timeout_seconds=settings.graceful_timeout_seconds,
+                has_supervisor=settings.is_supervised,
+                budget_seconds=settings.drain_delay_seconds + settings.graceful_timeout_seconds,
             )
         )
         for name, text in made.items():
