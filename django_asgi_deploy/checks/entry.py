@@ -300,7 +300,7 @@ def _named_settings(module: str) -> str | None:
 def _brought_about(name: str, imported: Imported) -> Iterator[Finding]:
     effects = [*imported.effects]
     if imported.seconds > SLOW_SECONDS:
-        effects.append(f"takes {imported.seconds:.0f} seconds")
+        effects.append(f"takes {imported.seconds:.0f} seconds of processor time")
     module = importer.module_of(name)
     if effects:
         yield found(

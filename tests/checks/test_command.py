@@ -14,10 +14,25 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_asgi_deploy.management.commands.checkasgi import Command
-from tests.checks.test_probe import CONTRIB, URLS
+from tests.checks.test_probe import CONTRIB
 from tests.utils import DEADLINE_SECONDS, Site, clean_environment, run_to_end
 
 PAGE = Path(__file__).parents[2] / "docs" / "checkasgi.rst"
+URLS = """
+    from django.http import HttpResponse
+    from django.urls import path
+
+    def hello(request):
+        return HttpResponse("Hello")
+
+    async def hello_async(request):
+        return HttpResponse("Hello")
+
+    def broken(request):
+        return 1 / 0
+
+    urlpatterns = [path("", hello), path("async", hello_async), path("broken", broken)]
+"""
 SSE = """
     from django.http import StreamingHttpResponse
     async def feed(request):
