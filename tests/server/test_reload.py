@@ -163,9 +163,9 @@ def test_a_day_of_work_is_served_as_it_is_saved(project: Site) -> None:
 BREAKS = [
     ("mysite/settings", ")(", "SyntaxError: unmatched"),
     ("mysite/settings", "INSTALLED_APPS += ['mysite.checked']", "mysite.E001"),
-    ("mysite/asgi", "1 / 0", "ZeroDivisionError"),
 ]
 MORE_BREAKS = [
+    ("mysite/asgi", "1 / 0", "ZeroDivisionError"),
     ("mysite/settings", "raise LookupError('no secret')", "LookupError: no secret"),
     ("mysite/settings", "import sys; sys.exit('no word')", "^no word"),
     ("mysite/settings", "ASGI_DEPLOY = {'BAKLOG': 1}", "did you mean BACKLOG"),
@@ -314,6 +314,7 @@ def test_it_is_for_one_worker(site: Site) -> None:
         assert f"{given}: no effect, --reload serves with one worker and without a supervisor." in watched.server.lines
 
 
+@pytest.mark.real
 def test_migrations_that_are_missing_are_noticed(site: Site) -> None:
     site.append(
         "mysite/settings",
@@ -379,7 +380,9 @@ def test_python_m_does_the_same(project: Site) -> None:
 # ------------------------------------------------------------------ the end
 
 
-@pytest.mark.parametrize(("sig", "is_broken"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+@pytest.mark.parametrize(
+    ("sig", "is_broken"), [(signal.SIGINT, False), pytest.param(signal.SIGTERM, True, marks=pytest.mark.real)]
+)
 def test_a_signal_to_the_parent_ends_both_with_status_0(project: Site, sig: signal.Signals, is_broken: bool) -> None:
     with reloading(project) as watched:
         pid = child_of(watched)
@@ -402,6 +405,7 @@ def test_one_ctrl_c_in_a_terminal_ends_it_cleanly(project: Site, is_broken: bool
         assert not re.search("Traceback|second signal|KeyboardInterrupt", server.output), server.output
 
 
+@pytest.mark.real
 def test_a_breakpoint_has_the_keyboard(project: Site) -> None:
     replace(project, "mysite/views", "return", "breakpoint()\n    return")
     with in_terminal(project) as (server, keyboard), server.connect() as sock:
@@ -413,6 +417,7 @@ def test_a_breakpoint_has_the_keyboard(project: Site) -> None:
         assert b"Hello" in b"".join(iter(lambda: sock.recv(65536), b""))
 
 
+@pytest.mark.real
 def test_without_its_parent_the_child_leaves(project: Site) -> None:
     with reloading(project) as watched:
         address = ("127.0.0.1", watched.server.port)
