@@ -174,10 +174,8 @@ def mark_dead(folder: Path, pid: int) -> None:
 
 
 def test_the_directory_of_the_workers_is_made_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(multiprocess.VARIABLE, raising=False)
+    monkeypatch.setenv(multiprocess.VARIABLE, "")  # taken back after this test, with what is put there meanwhile
     folder = multiprocess.make_folder()
-    monkeypatch.delenv(multiprocess.VARIABLE)
-    monkeypatch.setenv(multiprocess.VARIABLE, str(folder))  # so that it is gone after this test
     assert folder is not None
     assert Path(folder).is_dir()
     assert multiprocess.make_folder() is None

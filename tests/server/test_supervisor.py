@@ -419,4 +419,5 @@ def test_a_worker_in_a_debugger_is_not_taken_for_a_stuck_one(service: Service) -
     with service.running("--heartbeat-timeout-seconds", "2", PYTHONBREAKPOINT="mysite.debugger.stop") as running:
         running.wait_until_ready()
         assert running.server.get("/debug").endswith(b"debugged")
-        assert "typed c" in running.server.output
+        running.server.wait_for("^typed c$")
+        assert "stood still" not in running.server.output
