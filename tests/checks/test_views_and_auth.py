@@ -202,3 +202,35 @@ def test_mixed_handlers_are_found_outside_of_the_urlconf(site: Site) -> None:
     site.append("mysite/urls", "import mysite.views\n")
     report, _ = check(site, status=1)
     assert [each["id"] for each in report["findings"] if each["level"] == "error"] == ["asgi.309"]
+
+
+BYPASSED = """
+import django
+django.setup()
+from asgiref.sync import async_to_sync
+from django.contrib.auth import aauthenticate, authenticate
+from django.core.management import call_command
+from django.db import transaction
+from accounts.backends import TenantBackend
+from accounts.models import Member
+from booking import services
+from booking.models import Appointment
+
+call_command("migrate", run_syncdb=True, verbosity=0)
+ada = Member.objects.create_user("ada", password="secret", is_suspended=True)
+given = {"username": "ada", "password": "secret"}
+print(authenticate(None, **given), async_to_sync(aauthenticate)(None, **given))
+print(TenantBackend().get_user(ada.pk), async_to_sync(TenantBackend().aget_user)(ada.pk))
+
+Appointment.objects.create(pk=1, patient="Ada")
+try:
+    async_to_sync(services.swap)(1, "no number")
+except ValueError:
+    print(Appointment.objects.get().is_cancelled)
+"""
+
+
+def test_what_asynchronous_code_passes_by() -> None:
+    """The lockout, the check of the tenant, and a transaction whose second half fails."""
+    printed = run_in("clinic", "-c", BYPASSED, settings="clinic.settings")
+    assert printed.splitlines() == ["None ada", "None ada", "True"]
