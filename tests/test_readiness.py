@@ -95,7 +95,7 @@ def in_thread(call) -> list[BaseException]:
 
 
 def test_the_cache_must_give_back_what_was_put_into_it(settings: Settings) -> None:
-    locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "readiness"}
     settings.CACHES = {"default": locmem, "none": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
     assert find("cache")() is None
     with pytest.raises(NotReady, match="isn't there"):

@@ -199,6 +199,7 @@ class _Prober:
             self.report.notes.append(f"{url} was not requested: what hangs holds all threads")
             return None
         warnings_before, opened_before = len(self.warned), self.connections.count
+        open_before = self.connections.still_open().keys()
         answer = self.driver.ask(url)
         request = self._add("url", answer)
         if not self.faults.judge(answer):
@@ -207,7 +208,9 @@ class _Prober:
         match = self._match(url)
         place = place_in(match.func) if match else None
         self.faults.judge_warnings(self.warned[warnings_before:], f"GET {url}", place)
-        self.trials.of_page(answer, request.view_is_async, self.connections.count > opened_before)
+        if self.connections.count > opened_before:
+            self.trials.leaving_connections(answer.url, open_before)
+        self.trials.of_page(answer, request.view_is_async)
         if compared:
             head = self.driver.ask(url, "HEAD")
             self._add("url", head)

@@ -2,7 +2,7 @@
 "104)"""
 
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
 from django.apps import apps
@@ -35,10 +35,8 @@ class Trials:
         self.connections = connections
         self.is_pooled = is_pooled
 
-    def of_page(self, answer: Answer, view_is_async: bool | None, opened_connections: bool) -> None:
+    def of_page(self, answer: Answer, view_is_async: bool | None) -> None:
         """Of a page that was answered well."""
-        if opened_connections:
-            self._leak(answer.url)
         if view_is_async and answer.seconds > 2 * LEAVE_AFTER_SECONDS and not answer.is_cut:
             self._leave(answer)
         if answer.is_stream:
@@ -54,8 +52,8 @@ class Trials:
                 f"GET {answer.url}",
             )
 
-    def _leak(self, url: str) -> None:
-        before = self.connections.still_open()
+    def leaving_connections(self, url: str, before: Collection[int]) -> None:
+        """Of a page that opens some; ``before`` are those that were open before its first visit."""
         self.driver.ask_at_once(url, COPIES)
         left = [how for key, how in self.connections.still_open().items() if key not in before]
         if self.is_pooled:  # its threads close theirs later or keep them: they are few, and used again
