@@ -1,4 +1,9 @@
-"""The source of a real-looking project: each mistake is found at its line, and nothing else is."""
+"""The source of a real-looking project: each mistake is found at its line, and nothing else is.
+
+The app "library" was written from the catalogue before the checks; "desk" when they worked, to see what they miss: 4 of
+its 74 lines; of 2 findings that weren't expected, 1 was wrong and 1 a mistake of the example. Both apps are found
+in full now, so that neither measures anything any more.
+"""
 
 import json
 import re
