@@ -197,3 +197,8 @@ def _defined(parent: ast.AST, prefix: str) -> Iterator[tuple[ast.FunctionDef | a
                 yield from _defined(node, f"{prefix}{node.name}.<locals>.")
             else:
                 yield from _defined(node, f"{prefix}{node.name}." if isinstance(node, ast.ClassDef) else prefix)
+
+
+def forget() -> None:
+    """Let go of the trees that were looked at."""
+    _yields.cache_clear()

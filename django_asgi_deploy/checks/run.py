@@ -14,6 +14,7 @@ from django_asgi_deploy.checks import (
     channels,
     classes,
     costs,
+    definitions,
     deployment,
     dispatch,
     entry,
@@ -23,6 +24,7 @@ from django_asgi_deploy.checks import (
     modes,
     overrides,
     rest_framework,
+    scope,
     server,
     settings_databases,
     settings_http,
@@ -117,6 +119,8 @@ def run(inspected: Inspected, families: Iterable[Family] = (*SEPARATE_FAMILIES, 
     findings = Findings()
     findings.add(surviving(families, inspected))
     # The trees of all sources are large, and a server that has checked its project at the start doesn't need them.
+    definitions.forget()
+    scope.forget()
     functions.source_of.cache_clear()
     sources.text_of.cache_clear()
     return findings

@@ -199,3 +199,9 @@ def _local_names(function: FunctionNode) -> frozenset[str]:
 
 def _is_load(node: ast.Name) -> bool:
     return isinstance(node.ctx, ast.Load)
+
+
+def forget() -> None:
+    """Let go of the trees that were looked at."""
+    _loaded_names.cache_clear()
+    _local_names.cache_clear()
