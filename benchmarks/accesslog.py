@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a line per request costs, as a ratio to none: ``python benchmarks/accesslog.py``.
 
-Needs Linux and wrk. The lines go to a file, as they would to a journal. The promise: at least 0.90 with JSON.
+Needs Linux and wrk. The lines go to a file, as they would to a journal. The aim: at least 0.90 with JSON.
 """
 
 import sys

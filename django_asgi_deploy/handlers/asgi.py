@@ -223,6 +223,7 @@ class ASGIHandler(asgi.ASGIHandler):
             observation = scope.get(OBSERVATION)
             if observation is not None:
                 observation.waited = owner.lease.waited
+                observation.part_with_request()
             affinity.current.reset(owner_token)
             private.thread_sensitive_context.reset(key_token)
             watch.stop()

@@ -4,6 +4,7 @@ Whatever a client sends is escaped, so that nobody can write a line of his own; 
 query string is masked.
 """
 
+import asyncio
 import logging
 import os
 import re
@@ -14,7 +15,7 @@ from json.encoder import encode_basestring_ascii as quoted  # C code where there
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
-from django_asgi_deploy.layers.observe import Observation
+from django_asgi_deploy.layers.observe import Observation, quietly
 from django_asgi_deploy.lines import SHORT, TEXT, check_format
 from django_asgi_deploy.logging import utc
 
@@ -45,8 +46,21 @@ class AccessLog:
             template = {"auto": SHORT, "text": TEXT}.get(style, style)
             check_format(template)
             self.line = lambda seen: template.format_map(Fields(seen))
+        self._ended: list[Observation] = []
 
     def __call__(self, seen: Observation) -> None:
+        # All that end in one turn of the event loop are written at its end: in the middle of a request, the code that
+        # writes a line comes into a cold cache, and leaves one behind.
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._ended.append(seen)
+
+    def _write(self) -> None:
+        ended, self._ended = self._ended, []
+        for seen in ended:
+            quietly(self._write_one, seen)
+
+    def _write_one(self, seen: Observation) -> None:
         level = logging.DEBUG if seen.left else logging.INFO
         if not logger.isEnabledFor(level):
             return

@@ -46,11 +46,16 @@ class Observation:
     def is_websocket(self) -> bool:
         return bool(self.scope["type"] == "websocket")
 
+    def part_with_request(self) -> None:
+        """It has the scope, and the scope has this: only the garbage collector would find them."""
+        if self.request is not None:
+            match = self.request.resolver_match
+            self.route = None if match is None else match.route
+            self.request = None
+
     def end(self, failed: bool) -> None:
         self.seconds = time.perf_counter() - self.begun
-        match = getattr(self.request, "resolver_match", None)
-        self.route = None if match is None else match.route
-        self.request = None  # it has the scope, and the scope has this: only the garbage collector would find them
+        self.part_with_request()
         if self.complete:
             return
         if failed:
@@ -115,7 +120,7 @@ class Observed:
         finally:
             seen.end(failed)
             for observe in self.observers:
-                _quietly(observe, seen)
+                quietly(observe, seen)
             request_id.reset(token)
 
     def _id(self, scope: Scope) -> str:
@@ -155,7 +160,7 @@ def _note_websocket(seen: Observation, message: Message, header: tuple[bytes, by
     return message
 
 
-def _quietly(observe: Observer, seen: Observation) -> None:
+def quietly(observe: Observer, seen: Observation) -> None:
     # The request is answered; that nobody could note it isn't a reason to fail it.
     try:
         observe(seen)
