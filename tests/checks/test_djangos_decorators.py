@@ -59,11 +59,15 @@ def load_user() -> Any:
 
 
 def harm(decorator: Callable[..., Any]) -> list[str]:
-    """The requests that fail. The coroutines that nobody awaits are collected here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        failing = requests_failing(decorator)
-        gc.collect(1)
+    """The requests that fail. The coroutines that nobody awaits are collected here: none may grow old before."""
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            failing = requests_failing(decorator)
+            gc.collect(1)
+    finally:
+        gc.enable()
     return failing
 
 

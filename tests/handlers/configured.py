@@ -1,14 +1,16 @@
 """Settings for tests that need Django in this process, where nothing else has configured it."""
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 
 import django
 from django.conf import settings
 
-_directory = tempfile.TemporaryDirectory(prefix="django-asgi-deploy-tests-")
-
 if not settings.configured:
+    _directory = tempfile.mkdtemp(prefix="django-asgi-deploy-tests-")
+    atexit.register(shutil.rmtree, _directory, ignore_errors=True)
     settings.configure(
         DEBUG=False,
         SECRET_KEY="not a secret",
@@ -16,7 +18,7 @@ if not settings.configured:
         DATABASES={
             "default": {
                 "ENGINE": "django.db.backends.sqlite3",
-                "NAME": str(Path(_directory.name) / "db.sqlite3"),
+                "NAME": str(Path(_directory) / "db.sqlite3"),
                 "TEST": {"NAME": None},
             }
         },
