@@ -19,12 +19,13 @@ from typing import Any
 from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 from django.core.handlers.base import BaseHandler
 from django.dispatch import Signal
+from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.module_loading import import_string
 
 from django_asgi_deploy.handlers import private
 from django_asgi_deploy.handlers.rules import HOOKS, THREAD, Rule, may, rule_for
-from django_asgi_deploy.handlers.views import is_async
+from django_asgi_deploy.handlers.views import Views, is_async
 
 Hook = Callable[..., Any]
 Layer = tuple[Any, "Rule"]  # a classic middleware, and which of its hooks may run on the event loop
@@ -235,14 +236,17 @@ class ViewHooks:
 class SyncHandler(BaseHandler):
     """Django's own handler in its synchronous form, as WSGI uses it, beside the asynchronous one."""
 
-    def __init__(self, resolve: Callable[[Any, Any], Any]) -> None:
+    def __init__(self, resolve: Callable[[Any, Any], Any], views: Views) -> None:
         self.resolve = resolve
+        self.views = views
 
     def resolve_request(self, request: Any) -> Any:
         return self.resolve(request, super().resolve_request)
 
     def make_view_atomic(self, view: Any) -> Any:
         view = super().make_view_atomic(view)
+        if self.views.is_known_to_be_sync(view):
+            return view
         if not private.iscoroutinefunction(view):
             if is_async(view):
                 sync_to_async(view)  # raises what the asynchronous path raises for an object that isn't marked
@@ -256,7 +260,8 @@ class SyncHandler(BaseHandler):
         return on_the_loop
 
     def check_response(self, response: Any, callback: Any, name: str | None = None) -> None:
-        super().check_response(response, callback, name)
+        if not isinstance(response, HttpResponseBase):
+            super().check_response(response, callback, name)
         render = getattr(response, "render", None)
         if render is not None and private.iscoroutinefunction(render):
             # BaseHandler awaits such a render() in its asynchronous form only.

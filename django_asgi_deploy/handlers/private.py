@@ -30,7 +30,7 @@ from django.core.handlers.base import reset_urlconf
 from django.db import close_old_connections, connections, reset_queries
 from django.dispatch import Signal
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseNotModified, StreamingHttpResponse
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponseBase, ResponseHeaders
 from django.template.response import SimpleTemplateResponse
 from django.urls import base as urls_base
 from django.urls.resolvers import RegexPattern, RoutePattern
@@ -252,13 +252,28 @@ def has_async_receivers(signal: Any, sender: Any) -> bool:
 
 def begin_request() -> None:
     """What Django's own receivers of request_started do in a thread."""
-    reset_queries()
-    close_old_connections()
+    for connection in open_connections():
+        connection.queries_log.clear()
+        connection.close_if_unusable_or_obsolete()
 
 
 def end_request() -> None:
     """What Django's own receivers of request_finished do in a thread."""
-    close_old_connections()
+    for connection in open_connections():
+        connection.close_if_unusable_or_obsolete()
+
+
+def open_connections() -> list[Any]:
+    """
+    The database connections that this thread, which has no event loop, has initialised.
+
+    As with AsyncToSync.executors: to look for each by attribute is dear, and three times per request.
+    """
+    storage = getattr(getattr(connections, "_connections", None), "_storage", None)
+    if not isinstance(storage, threading.local):
+        return list(connections.all(initialized_only=True))
+    kept = storage.__dict__
+    return [kept[alias] for alias in connections if alias in kept] if kept else []
 
 
 def caches_storage() -> Any:
@@ -287,13 +302,38 @@ def close_caches() -> None:
     django_close_caches()
 
 
-def forget_urlconf() -> None:
-    urls_base.set_urlconf(None)
+class _Forget:
+    """
+    set_urlconf(None). To look for the URLconf by attribute, and to delete it, is dear, and all that comes of it is that
+    its context variable holds an empty storage; the first one serves from then on.
+    """
+
+    def __init__(self) -> None:
+        self.empty: Any = None
+        variable = getattr(getattr(getattr(urls_base, "_urlconfs", None), "_storage", None), "_data", None)
+        self.variable: ContextVar[Any] | None = variable if isinstance(variable, ContextVar) else None
+
+    def __call__(self) -> None:
+        if self.variable is None or self.empty is None:
+            urls_base.set_urlconf(None)
+            if self.variable is not None:
+                kept = self.variable.get(None)
+                self.empty = kept if getattr(kept, "data", None) == {} else None
+        else:
+            self.variable.set(self.empty)
+
+
+forget_urlconf = _Forget()
+
+
+def set_script_prefix(prefix: str) -> None:
+    if urls_base.get_script_prefix() != prefix:  # to ask is three times as quick
+        urls_base.set_script_prefix(prefix)
 
 
 def in_transaction() -> bool:
     """Whether this thread has a transaction open that a later step may count on."""
-    for connection in connections.all(initialized_only=True):
+    for connection in open_connections():
         if connection.in_atomic_block:
             return True
         if connection.connection is not None and connection.autocommit != connection.settings_dict["AUTOCOMMIT"]:
@@ -371,6 +411,27 @@ def part_with(request: HttpRequest) -> None:
 _HELD_ONCE = 3  # by its owner, by a variable here, and by the call that counts
 
 
+_SEND_RESPONSE = _HANDLER.send_response
+
+
+def has_plain_headers(response: Any) -> bool:
+    """Whether response_start() says what Django's send_response() would."""
+    return (
+        isinstance(response, HttpResponseBase)
+        and type(response.headers) is ResponseHeaders
+        and type(response).items is HttpResponseBase.items
+        and "items" not in response.__dict__
+        and not response.cookies
+        and _HANDLER.send_response is _SEND_RESPONSE
+    )
+
+
+def response_start(response: HttpResponseBase) -> dict[str, Any]:
+    """The event that a response begins with."""
+    headers = [(name.encode("ascii"), value.encode("latin1")) for name, value in response.headers._store.values()]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
+
+
 def has_plain_content(response: HttpResponseBase) -> bool:
     """Whether reading response.content runs no code but Django's."""
     return response.streaming or getattr(type(response), "content", None) in _CONTENTS
@@ -411,6 +472,7 @@ def _sets(method: Any, attribute: str) -> None:
 
 _sets(HttpResponseBase.__init__, "_resource_closers")
 _sets(HttpResponseBase.__init__, "_handler_class")
+_sets(ResponseHeaders.__setitem__, "_store")
 _sets(StreamingHttpResponse._set_streaming_content, "_iterator")  # type: ignore[attr-defined]
 _sets(FileResponse._set_streaming_content, "file_to_stream")  # type: ignore[attr-defined]
 _name(MiddlewareMixin, "__acall__", _takes("self", "request"))

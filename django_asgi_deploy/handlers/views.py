@@ -122,6 +122,10 @@ class Views:
             return tree.only_kind, None
         return self.resolve(resolver, tree, path_info())
 
+    def is_known_to_be_sync(self, view: Any) -> bool:
+        """Whether the view stands in the URLconf, where it was looked at."""
+        return type(view) is FunctionType and self.tree is not None and self.tree.kinds.get(view) is Kind.SYNC
+
     @staticmethod
     def holds(found: Found, path_info: str) -> bool:
         return found.path_info == path_info and get_resolver() is found.resolver

@@ -20,16 +20,18 @@ from django.core.files.base import ContentFile, File
 from django.core.handlers.asgi import ASGIHandler as DjangosHandler
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, connections
 from django.dispatch import Signal
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from django.http.response import ResponseHeaders
 from django.test import override_settings
-from django.urls import get_urlconf, set_urlconf
+from django.urls import get_script_prefix, get_urlconf, set_urlconf
 from django.utils.deprecation import MiddlewareMixin
 
 from django_asgi_deploy.handlers import chains, private, rules
 from django_asgi_deploy.handlers.affinity import Dispatcher
 from django_asgi_deploy.handlers.asgi import ASGIHandler
+from django_asgi_deploy.handlers.views import Views
 from tests.handlers.client import get, run, site
 
 variable = contextvars.ContextVar("variable", default="unset")
@@ -225,7 +227,7 @@ def test_convert_exception_to_response_and_adapt_method_mode_lead_to_the_middlew
 
 def test_the_synchronous_handler_has_the_attributes_that_get_response_uses():
     with site([], [f"{__name__}.Noted"]):
-        own, shared = chains.SyncHandler(lambda request, resolve: resolve(request)), ASGIHandler()
+        own, shared = chains.SyncHandler(lambda request, resolve: resolve(request), Views()), ASGIHandler()
         own.load_middleware(is_async=False)
         request = request_for()
         assert own.get_response(request)["X-Noted"] == "request"
@@ -287,9 +289,56 @@ def test_somebody_who_watches_receivers_being_called_is_noticed(monkeypatch):
 
 
 def test_the_urlconf_is_forgotten():
-    set_urlconf("some.urls")
-    private.forget_urlconf()
-    assert get_urlconf() is None
+    """Twice, because the second time is the short way; and a context that has it from elsewhere keeps it."""
+    outside = contextvars.copy_context()
+    outside.run(set_urlconf, "outer.urls")
+    for _ in range(2):
+        set_urlconf("some.urls")
+        private.forget_urlconf()
+        assert get_urlconf() is None
+    assert private.forget_urlconf.empty is not None
+    assert outside.run(get_urlconf) == "outer.urls"
+
+
+def test_the_script_prefix_is_set_if_it_is_another_one():
+    def prefixes():
+        for prefix in ("/", "/a/", "/a/", "/"):
+            private.set_script_prefix(prefix)
+            yield get_script_prefix()
+
+    assert contextvars.copy_context().run(list, prefixes()) == ["/", "/a/", "/a/", "/"]
+
+
+def test_a_thread_finds_its_own_open_connections():
+    """asgiref's thread-critical Local in a thread without an event loop; what begin_request() and end_request() tidy."""
+    assert isinstance(connections._connections._storage, threading.local)
+
+    def in_thread():
+        before = private.open_connections()
+        mine = connections["default"]
+        found = private.open_connections()
+        assert found == connections.all(initialized_only=True)
+        mine.queries_log.append({"sql": "SELECT 1"})
+        mine.close_at, mine.connection = 0, Obsolete()
+        private.begin_request()
+        assert not mine.queries_log
+        assert mine.connection is None
+        mine.close_at, mine.connection = 0, Obsolete()
+        private.end_request()
+        assert mine.connection is None
+        return before, found, mine
+
+    with ThreadPoolExecutor(1) as executor:
+        before, found, mine = executor.submit(in_thread).result()
+    assert before == []
+    assert found == [mine]
+
+
+class Obsolete:
+    """A database connection past its CONN_MAX_AGE."""
+
+    def close(self):
+        pass
 
 
 def test_caches_that_have_something_to_close_are_noticed():
@@ -330,6 +379,58 @@ def test_a_transaction_is_noticed():
 
 
 # Django's requests and responses
+
+
+class Unusual(HttpResponse):
+    def items(self):
+        yield "X-Own", "one"
+
+
+class Heading(ResponseHeaders):
+    pass
+
+
+def with_cookie():
+    response = HttpResponse()
+    response.set_cookie("a", "b")
+    return response
+
+
+def with_own_headers():
+    response = HttpResponse()
+    response.headers = Heading({"X-Own": "one"})
+    return response
+
+
+def events_of_djangos_handler(response):
+    events = []
+
+    async def send(event):
+        events.append(event)
+
+    asyncio.run(DjangosHandler.send_response(ASGIHandler.__new__(ASGIHandler), response, send))
+    return events
+
+
+def test_the_start_of_a_response_is_what_djangos_handler_sends():
+    """ResponseHeaders._store."""
+    response = HttpResponse("page", status=203, headers={"x-mIxed": "Case", "X-Latin": "caf\xe9"})
+    response["Content-Length"] = 4
+    assert private.has_plain_headers(response)
+    assert private.response_start(response) == events_of_djangos_handler(response)[0]
+
+
+@pytest.mark.parametrize("response", [Unusual, with_cookie, with_own_headers, object])
+def test_a_response_that_says_its_headers_in_another_way_is_left_to_django(response):
+    with site([]):
+        assert not private.has_plain_headers(response())
+
+
+def test_whoever_replaces_djangos_send_response_is_called(monkeypatch):
+    with site([]):
+        assert private.has_plain_headers(HttpResponse())
+        monkeypatch.setattr(DjangosHandler, "send_response", lambda *args: None)
+        assert not private.has_plain_headers(HttpResponse())
 
 
 def test_a_response_whose_end_nobody_can_see_is_told_from_one_with_more_to_do():
