@@ -76,6 +76,8 @@ class ASGIHandler(asgi.ASGIHandler):
         self._reads_body = type(self).read_body is asgi.ASGIHandler.read_body
         self._sync_handler: chains.SyncHandler | None = None
         self._second_chain_tried = False
+        if self._leads:
+            private.read_settings_at_once()
         super().__init__()
         self._explain()
 

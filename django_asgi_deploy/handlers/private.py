@@ -19,6 +19,7 @@ from typing import Any
 
 import asgiref.sync
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
+from django.conf import LazySettings
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.core import signals
 from django.core.cache import BaseCache, caches
@@ -35,7 +36,7 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import base as urls_base
 from django.urls.resolvers import RegexPattern, RoutePattern
 from django.utils.deprecation import MiddlewareMixin
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import LazyObject, SimpleLazyObject
 
 missing: list[str] = []
 
@@ -343,6 +344,26 @@ def in_transaction() -> bool:
 
 def close_connections() -> None:
     connections.close_all()
+
+
+# Django: settings
+
+_LOOK = LazyObject.__getattribute__
+
+
+def read_settings_at_once() -> None:
+    """
+    Let ``settings.NAME`` cost what any attribute does: it is read thirty times and more in one request.
+
+    LazyObject's own way of reading looks at each value for the mark of a LazyObject's proxy methods. A setting has
+    none, and the methods of the object behind are found through __getattr__() as before.
+    """
+    if (
+        "__getattribute__" not in LazySettings.__dict__
+        and LazyObject.__getattribute__ is _LOOK
+        and set(_LOOK.__code__.co_names) <= {"super", "__getattribute__", "getattr", "AttributeError"}
+    ):
+        LazySettings.__getattribute__ = object.__getattribute__  # type: ignore[method-assign]
 
 
 # Django: URLs

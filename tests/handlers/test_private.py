@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
+import copy
 import gc
+import inspect
 import io
 import threading
 import weakref
@@ -11,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from asgiref.local import Local
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, async_to_sync, sync_to_async
+from django.conf import LazySettings, settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.backends.db import SessionStore
@@ -27,6 +30,7 @@ from django.http.response import ResponseHeaders
 from django.test import override_settings
 from django.urls import get_script_prefix, get_urlconf, set_urlconf
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.functional import LazyObject
 
 from django_asgi_deploy.handlers import chains, private, rules
 from django_asgi_deploy.handlers.affinity import Dispatcher
@@ -310,7 +314,7 @@ def test_the_script_prefix_is_set_if_it_is_another_one():
 
 
 def test_a_thread_finds_its_own_open_connections():
-    """asgiref's thread-critical Local in a thread without an event loop; what begin_request() and end_request() tidy."""
+    """asgiref's thread-critical Local in a thread without an event loop, for begin_request() and end_request()."""
     assert isinstance(connections._connections._storage, threading.local)
 
     def in_thread():
@@ -376,6 +380,72 @@ def test_a_transaction_is_noticed():
     private.close_connections()
     assert connection.connection is None
     assert not private.in_transaction()
+
+
+# Django's settings
+
+
+def read(settings, name):
+    try:
+        value = getattr(settings, name)
+    except AttributeError as error:
+        return type(error)
+    return value if not inspect.ismethod(value) else (value.__func__, value.__self__)
+
+
+def own_reading():
+    return LazySettings.__dict__.get("__getattribute__")
+
+
+@pytest.fixture
+def djangos_reading():
+    before = own_reading()
+    if before is not None:
+        del LazySettings.__getattribute__
+    yield
+    if own_reading() is not None:
+        del LazySettings.__getattribute__
+    if before is not None:
+        LazySettings.__getattribute__ = before
+
+
+def test_settings_that_are_read_at_once_are_the_same_settings(djangos_reading):
+    """LazyObject.__getattribute__(): every name, before and after, with and without override_settings()."""
+    assert LazySettings.__getattribute__ is LazyObject.__getattribute__
+
+    def look():
+        names = {"NO_SUCH_SETTING", "_wrapped", "__dict__", "configured", *dir(settings)}
+        plain = {name for name in names if not name.startswith(("__", "EMAIL_")) or name == "__dict__"}
+        with override_settings(DEBUG="other", NEW=1):
+            seen = {"changed": (settings.DEBUG, settings.NEW, settings.is_overridden("NEW"))}
+            settings.DEBUG = "set"
+            seen["set"] = settings.DEBUG
+            del settings.NEW
+            seen["deleted"] = read(settings, "NEW")
+        seen["after"] = read(settings, "NEW"), settings.DEBUG
+        seen["whole"] = repr(settings), isinstance(settings, LazySettings), hash(settings), bool(settings)
+        seen["names"] = sorted(dir(settings)), sorted(settings.__dir__())
+        seen["wrapped"] = settings.__class__, copy.copy(settings).DEBUG, settings == settings._wrapped
+        return seen | {name: read(settings, name) for name in plain}
+
+    look()  # the first time some are loaded
+    before = look()
+    private.read_settings_at_once()
+    assert own_reading() is object.__getattribute__
+    assert look() == before
+
+
+def test_settings_are_left_alone_where_somebody_reads_them_in_a_way_of_his_own(djangos_reading, monkeypatch):
+    def own(self, name):
+        return object.__getattribute__(self, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LazyObject, "__getattribute__", own)
+        private.read_settings_at_once()
+        assert own_reading() is None
+    LazySettings.__getattribute__ = own
+    private.read_settings_at_once()
+    assert own_reading() is own
 
 
 # Django's requests and responses

@@ -37,8 +37,9 @@ def test_each_worker_is_a_process_of_its_own_and_a_child_of_the_supervisor(servi
     with service.running() as running:
         workers = running.wait_until_ready()
         for pid in workers:
-            status = Path(f"/proc/{pid}/status").read_text()
-            assert f"PPid:\t{running.supervisor}\n" in status
+            status = Path(f"/proc/{pid}/status")
+            # It may serve before the process between it and the supervisor has ended.
+            until(lambda: f"PPid:\t{running.supervisor}\n" in status.read_text(), status.read_text)  # noqa: B023
         with Load(running.server.port, each=2) as load:
             load.wait_for(lambda outcomes: len({each.body for each in outcomes}) == 2)
         assert {int(each.body.split()[0]) for each in load.outcomes} == set(workers)
