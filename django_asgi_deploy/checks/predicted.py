@@ -71,17 +71,12 @@ def _pooled(chain: list[Entry]) -> int:
     """Around an asynchronous view: neighbours share a hop, and what touches no I/O needs none."""
     hops = _runs(chain)
     group: list[Entry] = []
-    outer = "async"
     for entry in [*chain, None]:
-        is_grouped = entry is not None and entry.runs == "async" and is_classic(entry.made)
-        if entry is not None and is_grouped and outer == "async":
+        if entry is not None and entry.runs == "async" and is_classic(entry.made):
             group.append(entry)
         else:
             hops += sum(any(_needs_thread(each, name) for each in group) for name in HOOKS)
             group = []
-            if entry is not None and is_grouped:  # behind a synchronous one Django calls it, hook by hook
-                hops += sum(_has_sync(entry, name) for name in HOOKS)
-        outer = entry.runs if entry else ""
     needs = [_needs_thread(entry, "process_view") for entry in chain if hasattr(entry.made, "process_view")]
     return hops + sum(need and not (i and needs[i - 1]) for i, need in enumerate(needs))
 
