@@ -2,6 +2,7 @@
 
 import contextvars
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from django.conf import settings as django_settings
@@ -11,8 +12,22 @@ from django_asgi_deploy.checks.catalogue import Level
 from django_asgi_deploy.checks.finding import Finding
 
 OURS_INSTEAD = ("async.E001",)  # found as 108, with the line
-# Meanwhile, the checks that we registered with Django leave themselves out: checkasgi makes them itself.
-running: contextvars.ContextVar[bool] = contextvars.ContextVar("checkasgi.running", default=False)
+_without_ours: contextvars.ContextVar[bool] = contextvars.ContextVar("without_ours", default=False)
+
+
+@contextmanager
+def without_ours() -> Iterator[None]:
+    """Meanwhile, the checks that we registered with Django leave themselves out: whoever asks makes them itself."""
+    token = _without_ours.set(True)
+    try:
+        yield
+    finally:
+        _without_ours.reset(token)
+
+
+def are_without_ours() -> bool:
+    """Whether ``without_ours`` is in force."""
+    return _without_ours.get()
 
 
 def check() -> Iterator[Finding]:
@@ -20,12 +35,9 @@ def check() -> Iterator[Finding]:
 
     What only the deployment checks say is for information while DEBUG is on: nobody deploys these settings.
     """
-    token = running.set(True)
-    try:
+    with without_ours():
         messages = checks.run_checks(include_deployment_checks=True)
         serious = checks.run_checks() if django_settings.DEBUG else messages
-    finally:
-        running.reset(token)
     for message in messages:
         if not message.is_silenced() and message.id not in OURS_INSTEAD:
             finding = _finding(message)

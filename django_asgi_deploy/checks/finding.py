@@ -26,6 +26,12 @@ class Finding:
         return int(self.id[5:]) if self.id.startswith("asgi.") else None
 
     @property
+    def in_a_line(self) -> str:
+        """With its id and place, and without the hint."""
+        where = f"{self.place}: " if self.place else ""
+        return f"{self.id} {self.slug}: {where}{self.message}"
+
+    @property
     def forbids_serving(self) -> bool:
         """Whether the site can't work at all."""
         return self.level == "error" and self.number is not None and not CHECKS[self.number].deploy

@@ -27,16 +27,21 @@ def check_serving(**kwargs: Any) -> list[checks.CheckMessage]:
     A warning, because an error would stop migrate, loaddata and createsuperuser, which can work all the same.
     """
     from django_asgi_deploy import conf
-    from django_asgi_deploy.checks import djangos, inspected, run
+    from django_asgi_deploy.checks import djangos
     from django_asgi_deploy.exceptions import ASGIDeployError
 
-    if djangos.running.get():
+    if djangos.are_without_ours():
         return []
     try:
         settings = conf.load()
     except ASGIDeployError:
         return []  # runasgi says it; the other commands don't need it
-    findings = run.run(inspected.Inspected(settings), run.PLAIN_FAMILIES)
+    from django_asgi_deploy.checks import entry, inspected, modes
+    from django_asgi_deploy.checks.findings import Findings
+    from django_asgi_deploy.checks.guard import surviving
+
+    findings = Findings()  # of what is quick, and doesn't import asgi.py
+    findings.add(surviving([entry.check_plainly, modes.check_plainly], inspected.Inspected(settings)))
     return _messages((finding for finding in findings.shown if finding.forbids_serving), at_most=checks.WARNING)
 
 
@@ -46,7 +51,7 @@ def check_deployment(**kwargs: Any) -> list[checks.CheckMessage]:
     from django_asgi_deploy.checks import djangos, inspected, run
     from django_asgi_deploy.exceptions import ASGIDeployError
 
-    if djangos.running.get():
+    if djangos.are_without_ours():
         return []
     try:
         subject = inspected.load(conf.load())

@@ -7,12 +7,12 @@ from typing import Any
 
 from django_asgi_deploy.checks.catalogue import LEVELS
 from django_asgi_deploy.checks.finding import Finding
+from django_asgi_deploy.checks.findings import Findings
 from django_asgi_deploy.checks.hops import Hop
 from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.checks.middleware import Entry
 from django_asgi_deploy.checks.predicted import own_hops, predict
 from django_asgi_deploy.checks.probed import HANDLERS, Probed, Request, hops_of
-from django_asgi_deploy.checks.run import Findings
 
 VERSION = 1
 IN_WORDS = {

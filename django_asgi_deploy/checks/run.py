@@ -1,13 +1,10 @@
-"""All families of checks, in one order, and what is left of their findings after silencing.
+"""All families of checks, in one order.
 
 A family is a module with ``check(inspected)``, which yields findings; one that makes several checks lets each fail by
 itself, with ``guard.surviving``.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-
-from django.conf import settings as django_settings
 
 from django_asgi_deploy.checks import (
     called,
@@ -19,7 +16,6 @@ from django_asgi_deploy.checks import (
     dispatch,
     entry,
     functions,
-    ignores,
     middleware_code,
     modes,
     overrides,
@@ -35,8 +31,8 @@ from django_asgi_deploy.checks import (
     twins,
     views,
 )
-from django_asgi_deploy.checks.catalogue import LEVELS
 from django_asgi_deploy.checks.finding import Finding
+from django_asgi_deploy.checks.findings import Findings
 from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected
 
@@ -66,52 +62,8 @@ FAMILIES: tuple[Family, ...] = (
 )
 # Those that can tell why the URLconf can't be imported.
 WITHOUT_URLS: tuple[Family, ...] = (classes.mixed,)
-# Those of them that Django's own ``check`` runs with every command: quick, without importing asgi.py; and of their
-# findings only the ones that mean that the site can't work at all.
-PLAIN_FAMILIES: tuple[Family, ...] = (entry.check_plainly, modes.check_plainly)
 # What starts processes of its own.
 SEPARATE_FAMILIES: tuple[Family, ...] = (entry.check_import,)
-
-
-@dataclass
-class Findings:
-    """What was found, worst first, and how much more was silenced."""
-
-    shown: list[Finding] = field(default_factory=list)
-    silenced: int = 0
-
-    def add(self, findings: Iterable[Finding]) -> None:
-        for finding in findings:
-            if finding in self.shown:
-                continue
-            if finding.id in django_settings.SILENCED_SYSTEM_CHECKS or ignores.is_ignored(finding):
-                self.silenced += 1
-            else:
-                self.shown.append(finding)
-        self.shown.sort(key=_rank)
-
-    def confirm(self, probed: Iterable[Finding]) -> None:
-        """Add what driving the application has shown; what was known of the same line is one with it."""
-        known = {finding.place[:2]: finding for finding in self.shown if finding.place and finding.number}
-        for finding in probed:
-            same = known.get(finding.place[:2]) if finding.place else None
-            if same in self.shown and same and not same.id.startswith("asgi.7"):
-                seen = replace(same, chain=(*same.chain, f"seen by the probe: {finding.message}"))
-                self.shown[self.shown.index(same)] = seen
-            else:
-                self.add([finding])
-
-    def drop(self, number: int) -> None:
-        """Take out what has turned out to be wrong."""
-        self.shown = [finding for finding in self.shown if finding.number != number]
-
-    def count(self, level: str) -> int:
-        return sum(finding.level == level for finding in self.shown)
-
-
-def _rank(finding: Finding) -> tuple[object, ...]:
-    place = finding.place or ("", 0)
-    return (LEVELS.index(finding.level), finding.id, place[0], place[1], finding.object or "")
 
 
 def run(inspected: Inspected, families: Iterable[Family] = (*SEPARATE_FAMILIES, *FAMILIES)) -> Findings:

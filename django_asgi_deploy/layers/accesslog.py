@@ -23,13 +23,14 @@ logger = logging.getLogger("django_asgi_deploy.access")
 
 MASK = "***"
 
-# Parts of a parameter's name, and whole words of it: "key" isn't meant to hide "keyword".
-_SECRET = re.compile(
+# Parts of a parameter's name, and whole words of it: "key" isn't meant to hide "keyword". Compiled when there
+# is a query: that takes longer than importing this module, and a start should be short.
+_SECRET = (
     r"(?i:token|passw|secret|signature|credential|api_?key|access_?key|session)"
     r"|(?:^|[^A-Za-z])(?i:key|code|pwd|pass|sig|sid|auth|otp|jwt)(?:$|[^A-Za-z])"
     r"|[a-z](?:Key|Code|Pwd|Sig|Auth)(?:$|[^a-z])"
 )
-_MAY_HOLD_SECRET = re.compile(r"(?i)tok|pass|pwd|sec|sig|cred|key|sess|code|sid|auth|otp|jwt|%")
+_MAY_HOLD_SECRET = r"(?i)tok|pass|pwd|sec|sig|cred|key|sess|code|sid|auth|otp|jwt|%"
 
 
 class AccessLog:
@@ -171,14 +172,14 @@ def escaped(text: str) -> str:
 
 def masked(query: str) -> str:
     """The query string with the values of parameters that may be secrets replaced."""
-    if not _MAY_HOLD_SECRET.search(query):
+    if not re.search(_MAY_HOLD_SECRET, query):
         return query
     return re.sub(r"[^&;]+", _masked_parameter, query)
 
 
 def _masked_parameter(match: re.Match[str]) -> str:
     name, equals, value = match[0].partition("=")
-    return f"{name}={MASK}" if equals and value and _SECRET.search(unquote_plus(name)) else match[0]
+    return f"{name}={MASK}" if equals and value and re.search(_SECRET, unquote_plus(name)) else match[0]
 
 
 # ------------------------------------------------------------------ JSON

@@ -1,11 +1,13 @@
 """From our settings to uvicorn's: the only place that knows uvicorn's option names."""
 
+import asyncio
 import difflib
 import inspect
 import ssl
 import types
 import typing
 from collections.abc import Mapping
+from importlib import util
 from typing import Any, Literal, Protocol
 
 import uvicorn
@@ -145,8 +147,9 @@ def _is_a(value: object, hint: object) -> bool:
     return typing.get_origin(hint) is not list or isinstance(value, list)
 
 
-def build_config(settings: ServerSettings, app: ASGIApp, *, lifespan: bool | None) -> Config:
-    """A loaded Config. ``lifespan``: True if the application is known to answer it, None if it may.
+def build_config(settings: ServerSettings, app: ASGIApp, *, lifespan: bool | None, websockets: bool = True) -> Config:
+    """A loaded Config. ``lifespan``: True if the application is known to answer it, None if it may. ``websockets``:
+    whether it may accept any.
 
     Raises ConfigurationError if a certificate, the loop or the protocol can't be loaded.
     """
@@ -154,6 +157,7 @@ def build_config(settings: ServerSettings, app: ASGIApp, *, lifespan: bool | Non
         "ssl_cert_reqs": ssl.CERT_REQUIRED if settings.ssl_ca_certs else ssl.CERT_NONE,
         "lifespan": "on" if lifespan else "auto",
         "h11_max_incomplete_event_size": settings.max_header_bytes,
+        **({} if websockets or not util.find_spec("websockets") else {"ws": _websocket_protocol}),
         **settings.uvicorn,
     }
     try:
@@ -190,6 +194,14 @@ def build_config(settings: ServerSettings, app: ASGIApp, *, lifespan: bool | Non
     }
     config.ssl_handshake_timeout = settings.ssl_handshake_timeout_seconds
     return config
+
+
+def _websocket_protocol(**options: Any) -> asyncio.Protocol:
+    """What uvicorn's "auto" comes to, imported at the first handshake: for sites that mostly see none."""
+    from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
+
+    assert AutoWebSocketsProtocol is not None
+    return AutoWebSocketsProtocol(**options)
 
 
 def _imported(value: str, key: str, known: Mapping[str, object]) -> Any:

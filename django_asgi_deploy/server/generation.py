@@ -1,11 +1,13 @@
 """One version of the code: a process that has imported the project, and becomes workers by forking, or becomes one."""
 
 import faulthandler
-import gc
 import os
+import select
 import signal
 import socket
 import sys
+import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +20,8 @@ from django_asgi_deploy.server.processes import signals_blocked, unsafe_threads
 STACKS_SIGNAL = getattr(signal, "SIGUSR1", None)
 # Sent to the whole foreground of a terminal, and the supervisor's to answer.
 OF_THE_SUPERVISOR = ("SIGINT", "SIGHUP", "SIGTTIN", "SIGTTOU")
+
+NICENESS = 19  # of what only has something to say
 
 Preload = Literal["auto", "on", "off"]
 
@@ -50,20 +54,33 @@ def _leave_to_supervisor(sig: int, frame: object) -> None:
     """Not SIG_IGN: the programs that the project starts would inherit it."""
 
 
-def await_duty(channel: Channel, plan: Plan, preload: Preload, before_fork: Callable[[], None]) -> Duty | None:
+def await_duty(
+    channel: Channel,
+    plan: Plan,
+    preload: Preload,
+    *,
+    before_fork: Callable[[], None],
+    advise: Callable[[], None] | None,
+) -> Duty | None:
     """Tell the supervisor that the project is loaded, and fork the workers that it asks for.
+
+    ``advise`` is called once, by a process of its own when workers serve already, or now if there is no forking.
 
     Returns in each process that is to serve, and with None when the generation isn't needed any more.
     """
     hindrance = _why_not_to_fork(preload)
     if not hindrance:
         before_fork()
-        gc.collect()
-        gc.freeze()  # what is here now stays, and collecting never touches, hence never copies, its pages
+    elif advise:
+        advise()
     channel.send(plan=plan.as_dict(), forks=not hindrance, why_not=hindrance)
     for message, descriptors in channel.wait():
         if message["do"] == "serve":
             return Duty.of(channel, descriptors)
+        if message["do"] == "advise":
+            if advise:
+                _advise_aside(channel, advise)
+            continue
         theirs, *others = descriptors
         if _is_in_fork(theirs):
             channel.close()
@@ -71,6 +88,29 @@ def await_duty(channel: Channel, plan: Plan, preload: Preload, before_fork: Call
         for fd in descriptors:
             os.close(fd)
     return None
+
+
+def _advise_aside(channel: Channel, advise: Callable[[], None]) -> None:
+    """In a process of its own, which gives way to all others, so that neither time nor memory of workers goes to it."""
+    if not _is_forked_away(lambda pid: None):
+        return
+    os.nice(NICENESS)
+    threading.Thread(target=_end_with, args=[channel], daemon=True).start()
+    try:
+        advise()
+        sys.stdout.flush()
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def _end_with(channel: Channel) -> None:
+    """End this process when the other side is gone; what is said on the channel is for somebody else."""
+    poll = select.poll()
+    poll.register(channel, 0)
+    poll.poll()
+    os._exit(0)
 
 
 def _why_not_to_fork(preload: Preload) -> str:
@@ -84,23 +124,28 @@ def _why_not_to_fork(preload: Preload) -> str:
 
 
 def _is_in_fork(channel: int) -> bool:
-    """Fork twice, so that the worker becomes the supervisor's child. True in the worker."""
+    """Fork a worker. True in the worker."""
+    # Before the end of the process between makes the worker the supervisor's, so it never reaps a stranger.
+    return _is_forked_away(lambda pid: Channel(socket.socket(fileno=channel)).send(pid=pid))
+
+
+def _is_forked_away(tell: Callable[[int], object]) -> bool:
+    """Fork twice, so that the new process becomes the supervisor's child; ``tell`` gets its pid. True in it."""
     with signals_blocked():
         try:
             between = os.fork()
         except OSError as error:
-            print(f"A worker can't be forked: {error.strerror}.", file=sys.stderr, flush=True)
+            print(f"A process can't be forked: {error.strerror}.", file=sys.stderr, flush=True)
             return False
         if between:
             os.waitpid(between, 0)
             return False
         try:
-            worker = os.fork()
+            pid = os.fork()
         except OSError as error:
-            os.write(2, f"A worker can't be forked: {error.strerror}.\n".encode())
+            os.write(2, f"A process can't be forked: {error.strerror}.\n".encode())
             os._exit(1)
-        if worker:
-            # Before the end of this process makes the worker the supervisor's, so it never reaps a stranger.
-            Channel(socket.socket(fileno=channel)).send(pid=worker)
+        if pid:
+            tell(pid)
             os._exit(0)
         return True

@@ -12,7 +12,6 @@ import sys
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 Headers = list[tuple[bytes, bytes]]
@@ -22,7 +21,7 @@ CLOSE = (b"connection", b"close")
 
 def close_after_last_request(connection: Any) -> None:
     """Have a connection answer what was sent on it, and close behind the last answer; a WebSocket is closed (1012)."""
-    if not isinstance(connection, (HttpToolsProtocol, H11Protocol)):
+    if not (isinstance(connection, HttpToolsProtocol) or _is_h11(connection)):
         if not is_busy(connection):
             connection.shutdown()
         return
@@ -31,7 +30,7 @@ def close_after_last_request(connection: Any) -> None:
     newest = connection.cycle
     if newest is not None and not newest.response_started:
         newest.default_headers = _ClosingHeaders(newest.default_headers, connection)
-    connection.server_state = _LeavingState(connection)  # type: ignore[assignment] # what later requests look at
+    connection.server_state = _LeavingState(connection)  # what later requests look at
 
 
 def is_busy(connection: Any) -> bool:
@@ -39,12 +38,17 @@ def is_busy(connection: Any) -> bool:
     if isinstance(connection, HttpToolsProtocol):
         has_begun = connection.scope is not None and "method" not in connection.scope
         return has_begun or _is_answering(connection) or _is_readable(connection)
-    if isinstance(connection, H11Protocol):
+    if _is_h11(connection):
         has_begun = bool(connection.conn.trailing_data[0])
         return has_begun or _is_answering(connection) or _is_readable(connection)
     if hasattr(connection, "handshake_completed_event"):
         return not connection.handshake_completed_event.is_set()
     return not getattr(connection, "handshake_complete", True)
+
+
+def _is_h11(connection: Any) -> bool:
+    module = sys.modules.get("uvicorn.protocols.http.h11_impl")  # imported only where it is used
+    return module is not None and isinstance(connection, module.H11Protocol)
 
 
 def _is_answering(connection: Any) -> bool:

@@ -44,17 +44,17 @@ def problems(settings: Settings) -> list[str]:
     return found
 
 
-def run(settings: Settings, load: Callable[[], Project], say: Say, *, debug: bool, colour: bool | None) -> int:
+def run(settings: Settings, command: server.Command) -> int:
     """Serve until stopped, anew after each change; as server.run.run, which each child gets to.
 
     Raises ASGIDeployError if the parent can't start, or if a child can't: that one waits for the next save.
     """
     if reloaded.child is None:
         with Sockets([parse_address(text) for text in settings.bind]) as sockets:
-            return _Parent(sockets.sockets, settings.bind, say).run()
+            return _Parent(sockets.sockets, settings.bind, command.say).run()
     for line in _without_effect(settings, reloaded.child):
-        say(line)
-    return _serve(settings, load, say, reloaded.child, debug=debug, colour=colour)
+        command.say(line)
+    return _serve(settings, command, reloaded.child)
 
 
 # ------------------------------------------------------------------ the parent
@@ -185,11 +185,9 @@ def _environment() -> dict[str, str]:
 # ------------------------------------------------------------------ the child
 
 
-def _serve(
-    settings: Settings, load: Callable[[], Project], say: Say, child: Child, *, debug: bool, colour: bool | None
-) -> int:
+def _serve(settings: Settings, command: server.Command, child: Child) -> int:
     def load_and_watch() -> Project:
-        project = load()
+        project = command.load()
         child.changes.project_is_loaded()
         return project
 
@@ -197,7 +195,7 @@ def _serve(
         child.has_served = True
         seconds = time.time() - child.handover.changed_at
         is_again = child.handover.has_served
-        say(f"Reloaded in {seconds:.1f} s: {child.handover.changed} changed." if is_again else serving)
+        command.say(f"Reloaded in {seconds:.1f} s: {child.handover.changed} changed." if is_again else serving)
 
     here = replace(
         settings,
@@ -211,10 +209,7 @@ def _serve(
     with logs.without_start_and_end():
         return server.run(
             here,
-            load_and_watch,
-            say,
-            debug=debug,
-            colour=colour,
+            replace(command, load=load_and_watch),
             on_ready=on_ready,
             brief=child.handover.has_served,
             is_last=False,

@@ -1,13 +1,14 @@
 """From the settings to a serving process, and its exit status: one worker here, or the supervisor and its workers."""
 
+import gc
 import os
 import platform
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from dataclasses import dataclass
 from types import FrameType
 
 import django
@@ -34,58 +35,71 @@ from django_asgi_deploy.server.warmup import Steps, warm_up
 from django_asgi_deploy.server.worker import Worker
 
 
+@dataclass(frozen=True)
+class Command:
+    """What the command line gives to the server."""
+
+    load: Callable[[], Project]  # imports the project; raises ASGIDeployError if it can't be served
+    advise: Callable[[Project], list[str]]  # lines about what could be better; takes its time
+    say: Callable[[str], None]  # shows a text to the user
+    debug: bool
+    colour: bool | None  # None: by the terminal
+
+
 def run(
     settings: Settings,
-    load: Callable[[], Project],
-    say: Callable[[str], None],
+    command: Command,
     *,
-    debug: bool,
-    colour: bool | None,
     on_ready: Callable[[str], None] | None = None,
     brief: bool = False,
     is_last: bool = True,
 ) -> ExitStatus:
-    """Serve until stopped. ``load`` imports the project, ``say`` shows a text to the user.
+    """Serve until stopped.
 
     ``on_ready`` gets the lines with the addresses when it serves, in the place of ``say``; ``brief`` leaves the banner
     out; without ``is_last`` another process goes on with the sockets afterwards.
 
     Raises ASGIDeployError if it can't start.
     """
-    start = partial(_load, settings, load, say, debug=debug, colour=colour)
     with _stopped_by_signal():
         tied = Channel.inherited()
         if tied is None and settings.is_supervised:
-            tied = _become_supervisor(settings, colour)
+            tied = _become_supervisor(settings, command.colour)
         if tied:
-            return _serve_for_supervisor(settings, start, *tied)
-        return _serve_alone(settings, partial(start, announces=not brief), on_ready or say, is_last=is_last)
+            return _serve_for_supervisor(settings, command, *tied)
+        return _serve_alone(settings, command, on_ready or command.say, brief=brief, is_last=is_last)
 
 
-def _load(
-    settings: Settings,
-    load: Callable[[], Project],
-    say: Callable[[str], None],
-    *,
-    debug: bool,
-    colour: bool | None,
-    announces: bool,
-) -> tuple[Project, Config]:
+def _load(settings: Settings, command: Command) -> tuple[Project, Config]:
     with logs.loggers_kept_enabled():
-        project = load()
-    logs.configure(settings.access_log, colour=colour)
-    config = build_config(settings, project.application, lifespan=project.application is project.ours or None)
-    if announces:
-        say(_banner(settings, project, config, debug=debug))
+        project = command.load()
+    logs.configure(settings.access_log, colour=command.colour)
+    is_ours = project.application is project.ours
+    config = build_config(
+        settings,
+        project.application,
+        lifespan=is_ours or None,
+        websockets=not is_ours or bool(settings.websocket or settings.mounts or settings.middleware),
+    )
+    _keep_what_is_loaded()
     return project, config
 
 
-Start = Callable[..., tuple[Project, Config]]
+def _keep_what_is_loaded() -> None:
+    """Have the garbage collector never look at it again: that takes long, and copies the pages that forks share."""
+    gc.collect(0)
+    gc.freeze()
+    gc.enable()
 
 
-def _serve_alone(settings: Settings, start: Start, on_ready: Callable[[str], None], *, is_last: bool) -> ExitStatus:
+def _serve_alone(
+    settings: Settings, command: Command, on_ready: Callable[[str], None], *, brief: bool, is_last: bool
+) -> ExitStatus:
     with Sockets([parse_address(text) for text in settings.bind]) as sockets, _pid_file(settings.pid_file):
-        project, config = start()
+        project, config = _load(settings, command)
+        if not brief:
+            notes = [*project.notes, *command.advise(project)]
+            command.say(_banner(settings, project, config, notes, debug=command.debug))
         set_title(settings.process_name, "one worker")
         serving = "\n".join(f"Serving {url}" for url in sockets.urls(tls=config.is_ssl))
 
@@ -130,13 +144,26 @@ def _become_supervisor(settings: Settings, colour: bool | None) -> tuple[Channel
         return tied
 
 
-def _serve_for_supervisor(settings: Settings, start: Start, channel: Channel, told: Message) -> ExitStatus:
+def _serve_for_supervisor(settings: Settings, command: Command, channel: Channel, told: Message) -> ExitStatus:
     """Load a version of the project, and serve as a worker if the supervisor asks for it."""
+
+    def advise() -> None:
+        if lines := command.advise(project):
+            command.say(_rows(_notes(lines)))
+
     number = told["generation"]
     set_title(settings.process_name, f"version {number}")
     generation.prepare()
-    project, config = start(announces=told["announces"])
-    duty = generation.await_duty(channel, Plan.of(settings, settings.workers), settings.preload, _close_connections)
+    project, config = _load(settings, command)
+    if told["announces"]:
+        command.say(_banner(settings, project, config, project.notes, debug=command.debug))
+    duty = generation.await_duty(
+        channel,
+        Plan.of(settings, settings.workers),
+        settings.preload,
+        before_fork=_close_connections,
+        advise=advise if told["announces"] else None,
+    )
     if duty is None:
         return ExitStatus.STOPPED
     set_title(settings.process_name, f"worker of version {number}")
@@ -200,8 +227,11 @@ def _stopped_by_signal() -> Iterator[None]:
                 signal.signal(sig, handler)
 
 
-def _banner(settings: Settings, project: Project, config: Config, *, debug: bool) -> str:
-    rows = [
+Rows = list[tuple[str, str]]
+
+
+def _banner(settings: Settings, project: Project, config: Config, notes: Iterable[str], *, debug: bool) -> str:
+    rows: Rows = [
         ("application", f"{project.found.name} ({project.found.origin})"),
         ("settings", f"{project.settings_module.name} ({project.settings_module.origin})"),
         *(("handler", line) for line in project.handler_in_words()),
@@ -213,12 +243,19 @@ def _banner(settings: Settings, project: Project, config: Config, *, debug: bool
         rows.append(("DEBUG", "is on: for development only"))
     else:
         rows.append(("stopping", _budget(settings)))
-    rows += [("note", note) for note in project.notes]
     versions = (
         f"django-asgi-deploy {django_asgi_deploy.__version__}, Django {django.get_version()}, "
         f"uvicorn {uvicorn.__version__}, Python {platform.python_version()}"
     )
-    return "\n".join([versions, *(f"  {name:<11}  {text}" for name, text in rows)])
+    return f"{versions}\n{_rows(rows + _notes(notes))}"
+
+
+def _notes(lines: Iterable[str]) -> Rows:
+    return [("note", line) for line in lines]
+
+
+def _rows(rows: Rows) -> str:
+    return "\n".join(f"  {name:<11}  {text}" for name, text in rows)
 
 
 def _processes(settings: Settings) -> str:

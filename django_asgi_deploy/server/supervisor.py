@@ -303,6 +303,8 @@ class Supervisor:
             self.has_served = True
             systemd.notify(READY=1, STATUS=f"Version {generation.number} serves.")
             self.lines.say("\n".join(f"Serving {url}" for url in self.handover.urls))
+            if generation.forks:
+                generation.channel.send(do="advise")
 
     # ------------------------------------------------------------------ ends
 

@@ -11,10 +11,11 @@ from django_asgi_deploy import conf
 from django_asgi_deploy.checks import frames
 from django_asgi_deploy.checks.catalogue import CHECKS
 from django_asgi_deploy.checks.finding import Finding, found
+from django_asgi_deploy.checks.findings import Findings
 from django_asgi_deploy.checks.frames import Place
 from django_asgi_deploy.checks.ignores import ignored_in
 from django_asgi_deploy.checks.inspected import Inspected
-from django_asgi_deploy.checks.run import Findings, run
+from django_asgi_deploy.checks.run import run
 from tests.utils import Site
 
 
@@ -128,7 +129,8 @@ def test_runasgi_shows_findings_a_line_each_and_starts(tmp_path: Path) -> None:
         assert "asgi." not in server.output
 
 
-def test_runasgi_does_not_start_on_middleware_that_breaks_every_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_runasgi_does_not_start_on_middleware_that_breaks_every_page(tmp_path: Path, workers: str) -> None:
     site = Site(tmp_path)
     site.write(
         "mysite/middleware",
@@ -141,7 +143,7 @@ def test_runasgi_does_not_start_on_middleware_that_breaks_every_page(tmp_path: P
         """,
     )
     site.append("mysite/settings", "MIDDLEWARE = ['mysite.middleware.Undeclared']\n")
-    done = site.run("0")
+    done = site.run("0", "--workers", workers)
     assert done.returncode == 3
     assert "The site can't work over ASGI" in done.stderr
     assert "asgi.201 async-call-undeclared: mysite/middleware.py:" in done.stderr

@@ -115,6 +115,10 @@ def _send(sock: socket.socket, data: bytes, ends: bool = False) -> None:
         pass  # it is cut, which is seen where it is read
 
 
+def words(case: Case) -> set[bytes]:
+    return set(re.findall(rb"[\w-]+", case.sent))
+
+
 def statuses(received: bytes) -> str:
     return "+".join(re.findall(r"HTTP/1\.[01] (\d{3})", received.decode("latin-1"))) or "no answer"
 
@@ -130,6 +134,15 @@ def until_closed(sock: socket.socket) -> bytes:
 
 
 # ------------------------------------------------------------------ what is sent
+
+
+@pytest.mark.parametrize(
+    "case",
+    [each for each in CASES if {b"Content-Length", b"Transfer-Encoding"} <= words(each)],
+    ids=lambda each: each.name,
+)
+def test_a_request_that_gives_its_length_in_two_ways_is_refused_whatever_parses_it(server: Server, case: Case) -> None:
+    assert statuses(answer(server, case.sent)) == "400"
 
 
 @pytest.mark.row("7")

@@ -1,16 +1,19 @@
 import argparse
+import gc
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
-from django_asgi_deploy import conf, project
-from django_asgi_deploy.checks import startup
+from django_asgi_deploy import conf
 from django_asgi_deploy.exceptions import ASGIDeployError
 from django_asgi_deploy.options import Option
-from django_asgi_deploy.server import config, reload, run
+
+if TYPE_CHECKING:
+    from django_asgi_deploy.project import Project
 
 
 class Command(BaseCommand):
@@ -42,14 +45,27 @@ class Command(BaseCommand):
                     _add_option(arguments, option)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Nearly all that is made until the project is loaded stays; server.run enables it again, once that is so.
+        gc.disable()
         try:
             self._run(options)
         except ASGIDeployError as error:
             raise CommandError(str(error), returncode=error.status) from error
+        finally:
+            gc.enable()
 
     def _run(self, options: dict[str, Any]) -> None:
+        from django_asgi_deploy import project
+        from django_asgi_deploy.checks import djangos, startup
+        from django_asgi_deploy.server import config, run
+
         command_line = _given(options)
-        checks = [config.problems, reload.problems] if options["reload"] else [config.problems]
+        checks: list[Callable[[conf.Settings], list[str]]] = [config.problems]
+        serve: Callable[[conf.Settings, run.Command], int] = run.run
+        if options["reload"]:
+            from django_asgi_deploy.server import reload
+
+            checks, serve = [*checks, reload.problems], reload.run
         settings = conf.load(command_line, checks=checks)
         if options["print_config"]:
             for note in settings.notes:
@@ -58,16 +74,29 @@ class Command(BaseCommand):
             return
         os.environ.update(conf.as_environment(command_line))
 
-        def load() -> project.Project:
-            check = None if options["skip_checks"] else self.check
-            loaded = project.load(settings, settings_option=options["settings"], check=check)
+        is_checked = not options["skip_checks"]
+
+        def check() -> None:
+            """Django's system checks; ours follow when the application is loaded."""
+            with djangos.without_ours():
+                self.check()
+
+        def load() -> "Project":
+            loaded = project.load(settings, settings_option=options["settings"], check=check if is_checked else None)
             if options["reload"]:
                 self._notice_migrations()
-            return loaded if options["skip_checks"] else startup.checked(settings, loaded)
+            if is_checked:
+                startup.require_possible(settings, loaded)
+            return loaded
 
-        colour = False if options["no_color"] else True if options["force_color"] else None
-        serve = reload.run if options["reload"] else run.run
-        status = serve(settings, load, self._say, debug=django_settings.DEBUG, colour=colour)
+        given = run.Command(
+            load,
+            advise=lambda loaded: startup.advice(settings, loaded) if is_checked else [],
+            say=self._say,
+            debug=django_settings.DEBUG,
+            colour=False if options["no_color"] else True if options["force_color"] else None,
+        )
+        status = serve(settings, given)
         if status:
             raise SystemExit(status)
 
