@@ -25,7 +25,7 @@ from django_asgi_deploy.options import Option, option, options_of
 from django_asgi_deploy.origins import OriginPattern
 from django_asgi_deploy.prefixes import parse_prefix
 from django_asgi_deploy.proxies import CLIENT_HEADERS, check_forwarded_header, parse_proxy
-from django_asgi_deploy.server import systemd
+from django_asgi_deploy.server import channel, systemd
 
 PREFIX = "ASGI_DEPLOY_"
 
@@ -451,7 +451,8 @@ class _Draft:
 
     def fall_back_to_systemd(self, environ: Mapping[str, str]) -> None:
         """The sockets that systemd opened for this process, unless a bind is given."""
-        if not systemd.is_activated(environ):
+        # A version that the supervisor has started serves the supervisor's sockets.
+        if not (systemd.is_activated(environ) or (channel.VARIABLE in environ and "LISTEN_FDS" in environ)):
             return
         if origin := self.origins.get("BIND"):
             asks = any(text.startswith(("systemd:", "fd://")) for text in self.values["bind"])

@@ -32,7 +32,7 @@ from django_asgi_deploy.server.sockets import Sockets
 from django_asgi_deploy.server.tie import Tie
 from django_asgi_deploy.server.title import set_title
 from django_asgi_deploy.server.warmup import Steps, warm_up
-from django_asgi_deploy.server.worker import Worker
+from django_asgi_deploy.server.worker import Worker, limit_exit
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def run(
 
     Raises ASGIDeployError if it can't start.
     """
+    limit_exit()
     with _stopped_by_signal():
         tied = Channel.inherited()
         if tied is None and settings.is_supervised:

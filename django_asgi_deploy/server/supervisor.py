@@ -113,10 +113,11 @@ class Supervisor:
     def _on_message(self, worker: Worker, message: Message) -> None:
         if "plan" in message:  # an interpreter of its own, loaded now
             worker.channel.send(do="serve", descriptors=self._descriptors())
-        worker.pid = message.get("pid", worker.pid)
+        if not worker.pid and "pid" in message:
+            self._on_pid(worker, message["pid"])
         worker.last_beat = time.monotonic()
         worker.debugger = message.get("debugger")
-        if "ready" in message:
+        if "ready" in message and not worker.leaving:
             self._on_ready(worker)
         if "beat" in message:
             self._forgive(worker)
@@ -127,6 +128,11 @@ class Supervisor:
             worker.connections = message["connections"]
             worker.resident_bytes = processes.resident_bytes(worker.pid)
             self._judge(worker)
+
+    def _on_pid(self, worker: Worker, pid: int) -> None:
+        worker.pid = pid
+        if worker.leaving:  # it couldn't be told then
+            _signal(worker, signal.SIGKILL if worker.is_killed else signal.SIGTERM)
 
     def _judge(self, worker: Worker) -> None:
         """Whether it has served enough."""
@@ -268,8 +274,9 @@ class Supervisor:
 
     def _start_worker(self, generation: Generation) -> None:
         worker = self._worker_of(generation)
-        jitter = int.from_bytes(os.urandom(4)) % (self.plan.max_requests_jitter + 1)
-        worker.max_requests = self.plan.max_requests and self.plan.max_requests + jitter
+        plan = generation.plan or self.plan
+        jitter = int.from_bytes(os.urandom(4)) % (plan.max_requests_jitter + 1)
+        worker.max_requests = plan.max_requests and plan.max_requests + jitter
         self.workers.append(worker)
 
     def _worker_of(self, generation: Generation) -> Worker:
@@ -516,7 +523,8 @@ class Supervisor:
 
     def _reload(self) -> None:
         if self.coming and not self.current:
-            return  # the first version is only just being loaded
+            self.reload_again = True  # the first version is only just being loaded, and may have read the code already
+            return
         if self.coming:
             self._give_up_quietly(self.coming)
         elif any(

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import uvicorn
@@ -31,6 +31,25 @@ LINGER_SECONDS = 0.4  # how long idle connections stay at the end: a request may
 ORPHAN_SECONDS = 2.0  # for open requests, when the supervisor is gone
 CANCELLED_SECONDS = 0.2  # for what is cut: its ``finally`` blocks
 TICK_SECONDS = 0.02
+LAST_WORDS_SECONDS = 0.5
+
+
+def limit_exit() -> None:
+    """Have the deadline of a worker's end count for what the project does at exit, too.
+
+    To be called before the project is imported. It takes the timer away at the very end of all that: then the
+    interpreter takes the handler away, and the signal would kill.
+    """
+    if hasattr(signal, "setitimer"):
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
+
+
+def _say_and_flush(level: int, text: str) -> None:
+    logger.log(level, "%s", text)
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it, or it is closed
+            stream.flush()
 
 
 class Worker(uvicorn.Server):
@@ -149,8 +168,7 @@ class Worker(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
-            logger.warning("Stopped at once by a second signal.")
-            self._leave()
+            self._leave(logging.WARNING, "Stopped at once by a second signal.")
         self.should_exit = True
         if self._starting is None:
             self._leave_within(self._drain_delay_seconds + self._graceful_seconds + OVERTIME_SECONDS)
@@ -176,19 +194,17 @@ class Worker(uvicorn.Server):
         if hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, self._time_is_up)
             signal.setitimer(signal.ITIMER_REAL, seconds)
-            # After this the interpreter takes the handler away, and the signal would kill.
-            atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 
     def _time_is_up(self, sig: int, frame: FrameType | None) -> None:
-        logger.error("Code that is still running after the deadline is abandoned.")
-        self._leave()
+        self._leave(logging.ERROR, "Code that is still running after the deadline is abandoned.")
 
-    def _leave(self) -> None:
+    def _leave(self, level: int, why: str) -> None:
         """End without waiting for threads, which the interpreter's own way out would join."""
         self._cleanup()
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # In a thread of its own: whoever is interrupted here, or hangs, may hold a lock that it takes to write a line.
+        last_words = threading.Thread(target=_say_and_flush, args=(level, why), daemon=True)
+        last_words.start()
+        last_words.join(LAST_WORDS_SECONDS)
         os._exit(ExitStatus.TEMPORARY if self._failed else ExitStatus.STOPPED)
 
     # ------------------------------------------------------------------ while it serves, and its end

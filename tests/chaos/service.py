@@ -118,6 +118,10 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def open_request(running: Running, path: str) -> socket.socket:
     """A connection on which a request for ``path`` has been sent."""
     sock = running.server.connect()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.service import Running, Service, is_alive
+from tests.chaos.service import Running, Service, children, is_alive
 from tests.utils import duration, until
 
 FINDING = "SESSION_ENGINE = 'django.contrib.sessions.backends.file'\n"
@@ -41,10 +41,6 @@ def service(tmp_path: Path) -> Service:
     service = Service(tmp_path)
     service.append("mysite/settings", FINDING)
     return service
-
-
-def children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def line(running: Running, pattern: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from django_asgi_deploy.server import systemd
 from tests.programs import require_program
-from tests.utils import DEADLINE_SECONDS, Server, Site, run_server
+from tests.utils import DEADLINE_SECONDS, URLS, Server, Site, run_server, until
 
 
 @pytest.fixture(params=["file", "abstract"])
@@ -144,6 +144,16 @@ def test_sockets_of_systemd_are_served_when_no_address_is_given(site: Site, tmp_
             assert b"Hello" in ask(client)
             assert server.stop() == 0
         assert (tmp_path / "s").exists()  # it is systemd's, and stays
+
+
+def test_a_new_version_serves_the_sockets_of_systemd_as_well(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as tcp, activated(site, [tcp], "--workers", "2") as server:
+        server.wait_for("^Serving")
+        site.write("mysite/urls", URLS.replace("Hello", "Goodbye"))
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: b"Goodbye" in ask(socket.create_connection(tcp.getsockname(), DEADLINE_SECONDS)))
+        assert "BIND has changed" not in server.output
+        assert server.stop() == 0
 
 
 def test_a_socket_of_systemd_can_be_asked_for_by_name(site: Site) -> None:

@@ -109,8 +109,11 @@ class Command(BaseCommand):
         connections.close_all()
 
     def _say(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
+        try:
+            self.stdout.write(text)
+            self.stdout.flush()
+        except BrokenPipeError:  # whoever has read it is gone; the server isn't, and what it prints later is for nobody
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _add_option(arguments: argparse._ArgumentGroup, option: Option) -> None:
