@@ -1,25 +1,29 @@
 """Milliseconds and megabytes behind docs/reliability.rst: the faults of tests/chaos, measured instead of asserted.
 
-    python benchmarks/faults.py [ROUNDS]
+    python benchmarks/faults.py [ROUNDS [ROW]]
 
-Needs Linux, and a machine that does nothing else. Prints the rows of the table; every loop is bounded.
+Needs Linux, gunicorn and uvicorn-worker for row 8, and a machine that does nothing else.
+Prints the rows of the table; every loop is bounded.
 """
 
 import os
 import re
 import signal
+import socket
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.chaos.load import Connection, Load  # noqa: E402 - after the path is set
-from tests.chaos.service import Running, Service, is_alive, open_request, read_to_end, read_until, until  # noqa: E402
+from tests.chaos.service import Running, Service, children, is_alive, open_request, read_to_end, until  # noqa: E402
+from tests.utils import run_server  # noqa: E402
 
 REQUESTS = 10_000
 
@@ -115,19 +119,72 @@ def blocked(rounds: int) -> Iterator[str]:
 
 
 def memory(rounds: int) -> Iterator[str]:
-    megabytes, first = [], []
-    for _ in range(rounds):
-        started = time.monotonic()
-        with service().running(workers=4) as running:
-            running.server.wait_for("^Serving")
-            read_until(open_request(running, "/who"), b"200 OK")
-            first.append(time.monotonic() - started)
-            running.wait_until_ready()
-            with Load(running.server.port, each=1) as load:
-                load.wait_for_more(200)
-            children = Path(f"/proc/{running.supervisor}/task/{running.supervisor}/children").read_text().split()
-            megabytes.append(sum(pss(int(pid)) for pid in [running.supervisor, *children]))
-    yield f"{statistics.median(megabytes):.0f} MB, first answer after {in_seconds(first)}"
+    """Ours and gunicorn's, one after the other, so that both have the same machine."""
+    ours, theirs = list(zip(*[(our_memory(), gunicorns_memory()) for _ in range(rounds)], strict=True))
+    for name, measured in (("", ours), ("gunicorn --preload: ", theirs)):
+        megabytes, seconds = zip(*measured, strict=True)
+        yield f"{name}{statistics.median(megabytes):.0f} MB, first answer after {in_seconds(seconds)}"
+    ratio = statistics.median(mine / other for (_, mine), (_, other) in zip(ours, theirs, strict=True))
+    yield f"first answer: {ratio:.2f} times gunicorn's (median of the ratios of {rounds} pairs)"
+
+
+def our_memory() -> tuple[float, float]:
+    site = six_apps()
+    with free_port() as port:
+        command = ["manage.py", "runasgi", str(port), "--workers", "4"]
+    return measured(site, command, port, processes=6)
+
+
+def gunicorns_memory() -> tuple[float, float]:
+    site = six_apps()
+    site.write(
+        "mysite/stock", "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n"
+    )
+    with free_port() as port:
+        command = ["-m", "gunicorn", "mysite.stock:application", "--preload", "--workers", "4"]
+    command += ["--worker-class", "uvicorn_worker.UvicornWorker", "--bind", f"127.0.0.1:{port}"]
+    return measured(site, command, port, processes=5)
+
+
+def six_apps() -> Service:
+    site = service()
+    apps = ["admin", "auth", "contenttypes", "sessions", "messages", "staticfiles"]
+    site.append("mysite/settings", f"INSTALLED_APPS += {[f'django.contrib.{name}' for name in apps]}\n")
+    site.append(
+        "mysite/settings", "SILENCED_SYSTEM_CHECKS = ['admin.E403', 'admin.E408', 'admin.E409', 'admin.E410']\n"
+    )
+    return site
+
+
+@contextmanager
+def free_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield sock.getsockname()[1]
+
+
+def measured(site: Service, command: list[str], port: int, processes: int) -> tuple[float, float]:
+    """Megabytes of all processes together when that many are there and have answered; seconds to the first answer."""
+    started = time.monotonic()
+    environment = {"DJANGO_SETTINGS_MODULE": "mysite.settings", "PYTHONDONTWRITEBYTECODE": ""}
+    with run_server([sys.executable, *command], site.folder, environment) as server:
+        while not answers(port):
+            time.sleep(0.005)
+        seconds = time.monotonic() - started
+        pid = server.process.pid
+        until(lambda: len(children(pid)) == processes - 1)
+        with Load(port, each=1) as load:
+            load.wait_for_more(200)
+        until(lambda: len(children(pid)) == processes - 1)
+        return sum(map(pss, [pid, *children(pid)])), seconds
+
+
+def answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as sock:
+            sock.sendall(b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return b"200 OK" in sock.recv(4096)
+    except OSError:
+        return False
 
 
 def pss(pid: int) -> float:
@@ -147,11 +204,11 @@ def without_supervisor(rounds: int) -> Iterator[str]:
     yield f"workers gone after {in_seconds(seconds)}"
 
 
-def in_seconds(values: list[float]) -> str:
+def in_seconds(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} s (median of {len(values)}, at most {max(values):.2f})"
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, only: str = "") -> None:
     rows: list[tuple[str, Callable[[], Iterator[str]]]] = [
         ("1   rolling restart", rolling_restart),
         ("2   kill -9 of a worker", lambda: killed_worker(rounds)),
@@ -164,9 +221,11 @@ def main(rounds: int) -> None:
         ("9   kill -9 of the supervisor", lambda: without_supervisor(rounds)),
     ]
     for name, measure in rows:
+        if not name.startswith(only):
+            continue
         for line in measure():
             print(f"{name:32} {line}", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, *sys.argv[2:3])

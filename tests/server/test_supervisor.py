@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.load import Load
-from tests.chaos.service import Service, is_alive, open_request, read_to_end, until
+from tests.chaos.service import Service, children, is_alive, open_request, read_to_end, until
 from tests.programs import require_package
 from tests.utils import run_to_end
 
@@ -126,8 +126,8 @@ def test_preload_can_be_chosen(service: Service, preload: str) -> None:
 def test_without_the_process_that_forks_a_new_one_takes_its_place(service: Service) -> None:
     with service.running() as running:
         workers = running.wait_until_ready()
-        children = Path(f"/proc/{running.supervisor}/task/{running.supervisor}/children").read_text().split()
-        (nursery,) = {int(pid) for pid in children} - set(workers)
+        # Without whoever has looked for findings, which is gone soon.
+        (nursery,) = until(lambda: len(found := set(children(running.supervisor)) - set(workers)) == 1 and found)
         with Load(running.server.port, each=1) as load:
             os.kill(nursery, signal.SIGKILL)
             running.wait_for_workers(4)
