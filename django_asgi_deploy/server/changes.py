@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Changes:
         self._thread = threading.Thread(target=self._watch, name="changes", daemon=True)
 
     def start(self) -> None:
+        _note_imports(self._reloader.note)
         self._thread.start()
 
     def project_is_loaded(self) -> None:
@@ -86,6 +88,7 @@ class _Stat(_Tells, StatReloader):
         super().__init__()
         self._is_asked = threading.Event()
         self._has_looked = threading.Event()
+        self._imported: dict[str, float] = {}
 
     def look_now(self) -> None:
         """Returns when each file has been looked at."""
@@ -93,12 +96,19 @@ class _Stat(_Tells, StatReloader):
         self._is_asked.set()
         self._has_looked.wait(self.LOOKING_SECONDS)
 
+    def note(self, file: str, mtime: float) -> None:
+        """As of when a module was imported: it may be saved again before it is looked at for the first time."""
+        self._imported[file] = mtime
+
     def tick(self) -> Iterator[None]:
         times: dict[Path, float] = {}
         since = now = time.time()
         while not self.should_stop:
             since, now = now, time.time()
             was_asked = self._is_asked.is_set()
+            while self._imported:
+                name, mtime = self._imported.popitem()
+                times.setdefault(Path(name).resolve(), mtime)
             for file, mtime in self.snapshot_files():
                 before = times.get(file)
                 times[file] = mtime
@@ -125,6 +135,9 @@ class _Stat(_Tells, StatReloader):
 class _Watchman(_Tells, WatchmanReloader):
     """Is told by the service Watchman, where that runs and pywatchman is installed."""
 
+    def note(self, file: str, mtime: float) -> None:
+        """Watchman knows by itself."""
+
     def look_now(self) -> None:
         self.processed_request.set()  # Django looks for new modules after each request
 
@@ -133,6 +146,18 @@ def _reloader(tell: Callable[[Path], None]) -> Any:
     made = _Watchman() if isinstance(autoreload.get_reloader(), WatchmanReloader) else _Stat()
     made.tell = tell
     return made
+
+
+def _note_imports(note: Callable[[str, float], None]) -> None:
+    """Have ``note`` called with each file of Python code that is imported, and its time of modification."""
+    path_stats = SourceFileLoader.path_stats
+
+    def noted(loader: SourceFileLoader, path: str) -> Mapping[str, Any]:
+        stats = path_stats(loader, path)
+        note(path, stats["mtime"])
+        return stats
+
+    SourceFileLoader.path_stats = noted  # type: ignore[method-assign, assignment]
 
 
 # ------------------------------------------------------------------ files of an error

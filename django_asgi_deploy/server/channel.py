@@ -65,6 +65,8 @@ class Channel:
                 data, descriptors = b"", []
             if not data:
                 raise EOFError
+            for fd in descriptors:
+                os.set_inheritable(fd, False)  # else programs that the project starts would hold the listening sockets
             yield json.loads(data), descriptors
 
     def wait(self) -> Iterator[tuple[Message, list[int]]]:

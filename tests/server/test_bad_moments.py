@@ -126,6 +126,30 @@ def test_a_lock_of_a_log_handler_does_not_hold_up_the_end(service: Service) -> N
         assert running.server.process.returncode == 0
 
 
+@pytest.mark.parametrize("preload", ["auto", "off"])
+@pytest.mark.parametrize("supervisor", ["on", "auto"])
+def test_programs_that_the_project_starts_hold_no_socket_of_the_server(
+    service: Service, supervisor: str, preload: str
+) -> None:
+    """One that goes on would keep the port, and connections would wait there for nobody."""
+    service.append(
+        "mysite/urls",
+        """
+        def descriptors(request):
+            import subprocess
+            return answer(subprocess.run(["ls", "-l", "/proc/self/fd"], close_fds=False, stdout=-1).stdout.decode())
+        urlpatterns.append(path("descriptors", descriptors))
+        """,
+    )
+    arguments = ["--supervisor", supervisor] if supervisor == "auto" else ["--supervisor", "on", "--preload", preload]
+    with service.running(*arguments, workers=1) as running:
+        running.server.wait_for("^Serving")
+        held = running.server.get("/descriptors").decode()
+        assert "/proc/" in held
+        assert "socket:" not in held
+        assert "memfd:" not in held
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_it_goes_on_serving_when_nobody_reads_what_it_prints(service: Service, workers: str) -> None:
     path = str(service.folder / "s")

@@ -314,6 +314,26 @@ def test_it_is_for_one_worker(site: Site) -> None:
         assert f"{given}: no effect, --reload serves with one worker and without a supervisor." in watched.server.lines
 
 
+def test_a_file_that_is_saved_again_just_after_its_import_is_not_missed(project: Site) -> None:
+    """The edit is made by the project itself, between the import and the first look at the file."""
+    project.append(
+        "mysite/urls",
+        """
+        mark = Path("edit")
+        if mark.exists():
+            mark.unlink()
+            file = Path(views.__file__)
+            file.write_text(file.read_text().replace("Hello", "Goodbye"))
+        """,
+    )
+    replace(project, "mysite/urls", "from django.shortcuts", "from pathlib import Path\nfrom django.shortcuts")
+    with reloading(project) as watched:
+        (project.folder / "edit").touch()
+        project.append("mysite/urls", "# saved\n")
+        watched.next(r"mysite/views.py changed")
+        until(watched.server, "/", b"Goodbye")
+
+
 @pytest.mark.real
 def test_migrations_that_are_missing_are_noticed(site: Site) -> None:
     site.append(
