@@ -210,6 +210,7 @@ def _adopt(address: InheritedAddress) -> socket.socket:
     if sock.type != socket.SOCK_STREAM:
         sock.detach()
         raise AddressError(f"{address}: not a stream socket.", ExitStatus.USAGE)
+    sock.set_inheritable(False)  # programs that the project starts aren't meant
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
@@ -230,7 +231,6 @@ def _adopt_from_systemd(address: SystemdAddress) -> list[socket.socket]:
     try:
         for fd in wanted:
             sockets.append(_adopt(InheritedAddress(fd)))
-            sockets[-1].set_inheritable(False)
     except AddressError:
         for sock in sockets:
             sock.close()

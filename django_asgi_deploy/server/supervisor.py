@@ -35,6 +35,7 @@ START_UP_GRACE_SECONDS = 0.7
 ENDS_AT_ONCE = 5  # so many workers in a row may end soon after their start until there is a pause
 LONGEST_PAUSE_SECONDS = 30.0
 STACKS_SECONDS = 0.5  # for writing them
+ASKED_TO_STOP = "it was asked to stop"
 STEADY_SECONDS = 5.0  # a worker that has served for so long didn't end soon after its start
 
 
@@ -57,6 +58,7 @@ class Supervisor:
         self.number = 0
         self.status = ExitStatus.STOPPED
         self.stopping = False
+        self.is_closing = False  # all that are left were asked to close the sockets
         self.reload_again = False
         self.has_served = False
         self.away_since = time.monotonic()
@@ -74,7 +76,9 @@ class Supervisor:
             for pid, wait_status in ended:
                 self._on_end(pid, wait_status)
             self._watch()
-            if not self.stopping:
+            if self.stopping:
+                self._close_if_all_serve()
+            else:
                 self._reconcile()
         return self.status
 
@@ -117,8 +121,9 @@ class Supervisor:
             self._on_pid(worker, message["pid"])
         worker.last_beat = time.monotonic()
         worker.debugger = message.get("debugger")
-        if "ready" in message and not worker.leaving:
-            self._on_ready(worker)
+        if "ready" in message:
+            answer = self._on_late if worker.leaving else self._on_ready
+            answer(worker)
         if "beat" in message:
             self._forgive(worker)
             if worker.stacks_shown and not worker.leaving:
@@ -133,6 +138,12 @@ class Supervisor:
         worker.pid = pid
         if worker.leaving:  # it couldn't be told then
             _signal(worker, signal.SIGKILL if worker.is_killed else signal.SIGTERM)
+
+    def _on_late(self, worker: Worker) -> None:
+        """It was asked to leave while it was starting, and serves by now: what it has accepted is answered."""
+        worker.ready_at = time.monotonic()
+        if not worker.is_killed:
+            worker.kill_at = worker.ready_at + self.plan.budget_seconds + MARGIN_SECONDS
 
     def _judge(self, worker: Worker) -> None:
         """Whether it has served enough."""
@@ -549,20 +560,32 @@ class Supervisor:
         systemd.notify(STOPPING=1, STATUS=f"Stopping, within {self.plan.budget_seconds} s.")
         for generation in self.generations:
             self._dismiss(generation)
+        for worker in self.workers:
+            if worker.is_starting:
+                self._ask_to_leave(worker, ASKED_TO_STOP, START_UP_GRACE_SECONDS)
+        self._close_if_all_serve()
+
+    def _close_if_all_serve(self) -> None:
+        """Stop, second half: those that serve close the sockets last, so that each connection in the queue is taken.
+
+        One that is starting has them as well, and can't take any.
+        """
+        if self.is_closing or any(worker.ready_at is None for worker in self.workers):
+            return
+        self.is_closing = True
         # First ours, so that the last worker to close a socket knows that nothing can wait in it any more.
         self.handover.close_sockets()
         for worker in self.workers:
             worker.channel.send(everybody_leaves=True)
         for worker in self.workers:
             if not worker.leaving:
-                seconds = self.plan.budget_seconds + MARGIN_SECONDS if worker.is_ready else START_UP_GRACE_SECONDS
-                self._ask_to_leave(worker, "it was asked to stop", seconds)
+                self._ask_to_leave(worker, ASKED_TO_STOP, self.plan.budget_seconds + MARGIN_SECONDS)
 
     def _end(self, status: ExitStatus, why: str) -> None:
         """There is nothing to serve any more."""
         self.status = status
         self.coming = None
-        self.stopping = True
+        self.stopping = self.is_closing = True
         if why:
             self.lines.error(why)
         self.handover.close_sockets()

@@ -219,12 +219,15 @@ class Worker(uvicorn.Server):
     def _drain_delay_is_over(self) -> bool:
         now = asyncio.get_running_loop().time()
         if self._leaves_at is None:
-            self._is_last = self._is_last or (self._tie is not None and self._tie.is_last)
+            self._ask_whether_last()
             self._leaves_at = now
             if self._is_last:  # a worker that is replaced has no traffic to send elsewhere
                 shutdown.announce()
                 self._leaves_at += self._drain_delay_seconds
         return now >= self._leaves_at or self._drain_delay_seconds == 0
+
+    def _ask_whether_last(self) -> None:
+        self._is_last = self._is_last or (self._tie is not None and self._tie.is_last)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """In the place of uvicorn's, which resets what is on its way on kept-alive connections."""
@@ -237,6 +240,7 @@ class Worker(uvicorn.Server):
     async def _stop_listening(self) -> None:
         if self._tie is None:  # otherwise it is the supervisor whom systemd hears
             systemd.notify(STOPPING=1)
+        self._ask_whether_last()  # again: everybody may have been asked to leave meanwhile
         await self._listening.close(is_last=self._is_last)
 
     async def _drain(self) -> None:

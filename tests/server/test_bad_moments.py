@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.load import Load
 from tests.chaos.service import Running, Service, children, is_alive, open_request, read_until, until
 from tests.utils import DEADLINE_SECONDS, clean_environment, duration
 
@@ -93,6 +94,20 @@ def test_a_worker_that_is_forked_while_everybody_leaves_leaves_too(service: Serv
     with service.running("--supervisor", "on", workers=1) as running:
         _fork_slowly(running, service)
         assert running.stop() == 0
+
+
+def test_a_sigterm_in_the_midst_of_a_roll_loses_nothing_that_was_accepted(service: Service) -> None:
+    with service.running() as running:
+        running.wait_until_ready()
+        with Load(running.server.port, each=2) as load:
+            load.wait_for_more(30)
+            running.signal(signal.SIGHUP)
+            running.wait_for_workers(3)
+            running.signal(signal.SIGTERM)
+            assert running.server.wait() == 0
+            load.wait_for(lambda outcomes: outcomes[-1].result == "refused")
+        assert {result for _, result in load.summary()} == {"ok", "refused"}, load.summary()
+        assert not any(map(is_alive, running.started))
 
 
 @pytest.mark.parametrize("supervisor", ["on", "auto"])

@@ -41,6 +41,7 @@ def test_connections_of_an_inherited_socket_have_no_delay() -> None:
     with socket.create_server(("127.0.0.1", 0)) as made, Sockets([InheritedAddress(os.dup(made.fileno()))]) as sockets:
         adopted = sockets.sockets[0]
         assert (adopted.family, adopted.proto) == (socket.AF_INET, socket.IPPROTO_TCP)
+        assert not adopted.get_inheritable()
         with accepted(adopted) as connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
