@@ -14,7 +14,8 @@ from typing import Any
 from asgiref.sync import SyncToAsync
 from django.utils.functional import cached_property
 
-from django_asgi_deploy.checks import calls, events, known, orm, records, resolve
+from django_asgi_deploy.checks import calls, events, known, known_channels, orm, records, resolve
+from django_asgi_deploy.checks.conditions import maybe, truth_of
 from django_asgi_deploy.checks.events import Arguments, Event
 from django_asgi_deploy.checks.live import item_of, live, merged
 from django_asgi_deploy.checks.scope import Reading, Scope
@@ -91,7 +92,7 @@ class Expressions(Reading):
             return orm.query_attribute(base, name)
         if isinstance(base, Request):
             return _of_request(base, name)
-        if isinstance(base, Session):
+        if isinstance(base, Session | Several | Mapping):
             return Bound(base, name)
         if isinstance(base, Symbol):
             return Symbol(f"{base.name}.{name}")
@@ -108,6 +109,8 @@ class Expressions(Reading):
         if raw is resolve.MISSING:
             if name == "request" and is_djangos_view(made.type):
                 return made.attributes.setdefault(name, Request())
+            if name in known_channels.OF_CONSUMERS and (of_consumer := known_channels.attribute(made.type, name)):
+                return made.attributes.setdefault(name, of_consumer)
             return self.assigned_in_init(made.type).get(name)
         if not callable(raw) and not hasattr(type(raw), "__get__"):
             return self.assigned_in_init(made.type).get(name) or live(raw)
@@ -298,9 +301,12 @@ class Expressions(Reading):
     def _boolop(self, scope: Scope, node: ast.BoolOp) -> Value:
         results = []
         for operand in node.values:
-            results.append(self.value(scope, operand))
+            with maybe(scope, is_sure=operand is node.values[0]):
+                results.append(self.value(scope, operand))
             if operand is not node.values[-1]:
                 self.use(scope, operand, results[-1], "if")
+            if self.truth(scope, operand) is isinstance(node.op, ast.Or):
+                break  # the rest isn't looked at
         return merged(results)
 
     def _unaryop(self, scope: Scope, node: ast.UnaryOp) -> Value:
@@ -336,7 +342,14 @@ class Expressions(Reading):
 
     def _ifexp(self, scope: Scope, node: ast.IfExp) -> Value:
         self.test(scope, node.test)
-        return merged([self.value(scope, node.body), self.value(scope, node.orelse)])
+        if (holds := self.truth(scope, node.test)) is not None:
+            return self.value(scope, node.body if holds else node.orelse)
+        with maybe(scope):
+            return merged([self.value(scope, node.body), self.value(scope, node.orelse)])
+
+    def truth(self, scope: Scope, node: ast.expr) -> bool | None:
+        """Whether it holds, if that is known."""
+        return truth_of(scope, node)
 
     def test(self, scope: Scope, node: ast.expr) -> None:
         self.use(scope, node, self.value(scope, node), "if")
@@ -393,7 +406,8 @@ class Expressions(Reading):
             self.assign(scope, each.target, element)
             for condition in each.ifs:
                 self.test(scope, condition)
-        found = [self.value(scope, each) for each in results]
+        with maybe(scope):
+            found = [self.value(scope, each) for each in results]
         for value in found:
             if isinstance(value, Coroutine):
                 value.used = True

@@ -208,6 +208,25 @@ def _wraps(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) 
     return Symbol("functools.wraps()")
 
 
+@function("contextlib.closing", "contextlib.aclosing", "contextlib.nullcontext")
+def _closing(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
+    """What the ``with`` gives is what was passed."""
+    from contextlib import closing
+
+    return Made(closing, arguments=(arguments.get(0, "thing") or arguments.get(0, "enter_result"),))
+
+
+@method(["contextlib.ExitStack", "contextlib.AsyncExitStack"], "enter_context")
+def _enter_context(reader: Reading, scope: Scope, node: ast.Call, owner: Value, arguments: Arguments) -> Value:
+    return reader.enter_context(scope, node, arguments.get(0, "cm"), is_async=False)
+
+
+@method(["contextlib.AsyncExitStack"], "enter_async_context")
+def _enter_async(reader: Reading, scope: Scope, node: ast.Call, owner: Value, arguments: Arguments) -> Value:
+    result = reader.enter_context(scope, node, arguments.get(0, "cm"), is_async=True)
+    return Coroutine(result, node, text_of(node))
+
+
 # ------------------------------------------------------------------ asyncio
 
 
@@ -272,7 +291,8 @@ def in_thread(
     thread = scope.elsewhere()
     result = reader.call(thread, node, callee, arguments)
     owners = [callee.owner] if isinstance(callee, Bound) else []
-    in_others_thread(Arguments([*arguments.all(), *owners]))
+    if not reader.is_read(callee):
+        in_others_thread(Arguments([*arguments.all(), *owners]))
     for value in [*arguments.all(), *owners]:
         if isinstance(value, Query) and thread.outcome.queries and not isinstance(result, Query):
             value.evaluated = True

@@ -110,6 +110,8 @@ def call_on_record(reader: Reading, scope: Scope, node: ast.Call, bound: Bound, 
     if is_own_method(record, bound.name):
         scope.outcome.queries.append(text)
         reader.emit(scope, events.SyncQuery(node, text, twin(record.model, bound.name)))
+        if bound.name == "refresh_from_db" and record.loaded:
+            record.loaded.clear()
         return None
     if bound.name[:1] == "a" and is_own_method(record, bound.name[1:]):
         scope.outcome.queries.append(text)

@@ -13,6 +13,7 @@ from django_asgi_deploy.checks import (
     called,
     channels,
     classes,
+    conditions,
     costs,
     definitions,
     deployment,
@@ -88,6 +89,7 @@ class Findings:
                 self.silenced += 1
             else:
                 self.shown.append(finding)
+        self.shown = [each for each in self.shown if not _is_told_by_another(each, self.shown)]
         self.shown.sort(key=_rank)
 
     def confirm(self, probed: Iterable[Finding]) -> None:
@@ -109,6 +111,18 @@ class Findings:
         return sum(finding.level == level for finding in self.shown)
 
 
+# What one check says of a line, another says better.
+SAME_CAUSE = {410: 210}
+
+
+def _is_told_by_another(finding: Finding, findings: Iterable[Finding]) -> bool:
+    better = SAME_CAUSE.get(finding.number or 0)
+    place = finding.place and finding.place[:2]
+    return better is not None and any(
+        each.number == better and each.place is not None and each.place[:2] == place for each in findings
+    )
+
+
 def _rank(finding: Finding) -> tuple[object, ...]:
     place = finding.place or ("", 0)
     return (LEVELS.index(finding.level), finding.id, place[0], place[1], finding.object or "")
@@ -121,6 +135,7 @@ def run(inspected: Inspected, families: Iterable[Family] = (*SEPARATE_FAMILIES, 
     # The trees of all sources are large, and a server that has checked its project at the start doesn't need them.
     definitions.forget()
     scope.forget()
+    conditions.forget()
     functions.source_of.cache_clear()
     sources.text_of.cache_clear()
     return findings
