@@ -119,7 +119,7 @@ def _call_bound(reader: Reading, scope: Scope, node: ast.Call, bound: Bound, arg
     if isinstance(owner, Mapping):
         return _call_on_mapping(reader, scope, node, owner, bound.name, arguments)
     if isinstance(owner, Several):
-        return known_iterables.call_on_several(reader, scope, node, bound.name, arguments)
+        return known_iterables.call_on_several(reader, scope, node, owner, bound.name, arguments)
     if isinstance(owner, Session):
         return _call_on_session(reader, scope, node, owner, bound.name)
     if isinstance(owner, Request) and bound.name == "auser":
@@ -151,7 +151,7 @@ def _call_on_mapping(
         return Several(mapping.element) if not mapping.items else Several(items=tuple(mapping.items.values()))
     if name == "items":
         return Several(Several(items=(None, mapping.element)))
-    return known_iterables.call_on_several(reader, scope, node, name, arguments)
+    return known_iterables.call_on_several(reader, scope, node, mapping, name, arguments)
 
 
 def _call_on_session(reader: Reading, scope: Scope, node: ast.Call, session: Session, name: str) -> Value:

@@ -8,7 +8,7 @@ from django.conf import settings as django_settings
 from django.core import checks
 
 from django_asgi_deploy.checks.catalogue import Level
-from django_asgi_deploy.checks.finding import Finding
+from django_asgi_deploy.checks.finding import Finding, found
 
 OURS_INSTEAD = ("async.E001",)  # found as 108, with the line
 # Meanwhile, the checks that we registered with Django leave themselves out: checkasgi makes them itself.
@@ -24,6 +24,10 @@ def check() -> Iterator[Finding]:
     try:
         messages = checks.run_checks(include_deployment_checks=True)
         serious = checks.run_checks() if django_settings.DEBUG else messages
+    except Exception as error:  # such as a cache whose package isn't installed
+        text = f"Django's own checks can't be made: {type(error).__name__}: {error}"
+        yield found(0, text, "manage.py check shows where. Everything else was checked.", object="manage.py check")
+        return
     finally:
         running.reset(token)
     for message in messages:

@@ -12,6 +12,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from asgiref.sync import SyncToAsync
+from django.http import StreamingHttpResponse
 from django.utils.functional import cached_property
 
 from django_asgi_deploy.checks import calls, events, known, known_channels, orm, records, resolve
@@ -39,6 +40,16 @@ from django_asgi_deploy.checks.values import (
 from django_asgi_deploy.checks.values import LazyUser as _LazyUser
 
 OF_COROUTINES = frozenset(["close", "send", "throw"])
+NO_ARGUMENTS = Arguments()
+# What is done with a value, and the methods of its class that Python calls for it.
+_SPECIAL = {
+    "len()": ("__len__",),
+    "bool()": ("__bool__", "__len__"),
+    "if": ("__bool__", "__len__"),
+    "==": ("__eq__",),
+    "repr()": ("__repr__",),
+    **dict.fromkeys(("str()", "print()", "f-string"), ("__str__", "__repr__")),
+}
 
 
 class Expressions(Reading):
@@ -174,10 +185,22 @@ class Expressions(Reading):
             function = resolve.plain_function(resolve.class_attribute(value.model, "__str__"))
             if function is not None:
                 self.enter_live(scope, node, function, Arguments(), value)
+        elif isinstance(value, Made) and how in _SPECIAL:
+            self.special(scope, node, value, *_SPECIAL[how])
         elif isinstance(value, Mapping) and how == "response":
             for each in value.items.values():
                 if isinstance(each, Coroutine):
                     self._misused(scope, node, each, how)
+
+    def special(
+        self, scope: Scope, node: ast.AST, owner: Made, *names: str, arguments: Arguments = NO_ARGUMENTS
+    ) -> Value:
+        """What Python calls for an operator: the first of these methods that the class has itself."""
+        for name in names:
+            function = resolve.plain_function(resolve.class_attribute(owner.type, name))
+            if function is not None:
+                return self.enter_live(scope, node, function, arguments, owner)
+        return None
 
     def user(self, scope: Scope, node: ast.AST, lazy: _LazyUser) -> Value:
         request = lazy.request
@@ -207,10 +230,8 @@ class Expressions(Reading):
         if isinstance(value, Coroutine):
             self._misused(scope, node, value, how)
         if isinstance(value, Made):
-            function = resolve.plain_function(resolve.class_attribute(value.type, "__iter__"))
-            if function is not None:
-                inside = self.enter_live(scope, node, function, Arguments(), value)
-                return self.iterate(scope, node, inside, how) if isinstance(inside, Generator | Query) else None
+            inside = self.special(scope, node, value, "__iter__")
+            return self.iterate(scope, node, inside, how) if isinstance(inside, Generator | Query) else None
         return None
 
     def iterate_asynchronously(self, scope: Scope, node: ast.AST, value: Value) -> Value:
@@ -245,7 +266,8 @@ class Expressions(Reading):
                 is_partial = True
                 starred.append(self.iterate(scope, argument, self.value(scope, argument.value), "*"))
             else:
-                positional.append(self.value(scope, argument))
+                inside = scope.elsewhere() if _runs_later(callee, argument) else scope
+                positional.append(self.value(inside, argument))
         named = {each.arg: self.value(scope, each.value) for each in node.keywords if each.arg}
         for keyword in node.keywords:
             if keyword.arg is None:
@@ -289,6 +311,8 @@ class Expressions(Reading):
         if isinstance(base, Session):
             calls.touch_session(self, scope, node, base, "[]")
             return None
+        if isinstance(base, Made):
+            return self.special(scope, node, base, "__getitem__", arguments=Arguments([index]))
         key = index.object if isinstance(index, Known) else None
         if isinstance(base, Several):
             return base.at(key) if isinstance(key, int) else base if isinstance(node.slice, ast.Slice) else base.element
@@ -333,6 +357,8 @@ class Expressions(Reading):
             if isinstance(operator, ast.In | ast.NotIn):
                 if isinstance(right, Query):
                     orm.evaluate(self, scope, node, right, "in")
+                elif isinstance(right, Made):
+                    self.special(scope, node, right, "__contains__", "__iter__", arguments=Arguments([left]))
                 elif isinstance(right, Session):
                     calls.touch_session(self, scope, node, right, "has_key")
             if not isinstance(operator, ast.Is | ast.IsNot | ast.In | ast.NotIn):
@@ -458,6 +484,12 @@ class Expressions(Reading):
     def may_keep(self, callee: Value) -> bool:
         """Whether a coroutine that is given to it may be awaited there."""
         return not (isinstance(callee, Bound) and isinstance(callee.owner, Query | Session | Record))
+
+
+def _runs_later(callee: Value, argument: ast.expr) -> bool:
+    """Whether a generator expression is left for a thread that sends its elements, one by one."""
+    cls = callee.object if isinstance(callee, Known) else None
+    return isinstance(argument, ast.GeneratorExp) and isinstance(cls, type) and issubclass(cls, StreamingHttpResponse)
 
 
 def is_djangos_view(cls: type) -> bool:

@@ -118,14 +118,23 @@ def _collect(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments
         return Several(items=())
     value = arguments.positional[0]
     element = reader.iterate(scope, node, value, text_of(node))
+    with_key(reader, scope, node, arguments, element)
     return value if isinstance(value, Several) else Several(element)
 
 
 @function(*(f"builtins.{name}" for name in ("any", "all", "sum", "min", "max", "next")))
 def _consume(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
     for value in arguments.positional[:1]:
-        return reader.iterate(scope, node, value, text_of(node))
+        element = reader.iterate(scope, node, value, text_of(node))
+        with_key(reader, scope, node, arguments, element)
+        return element
     return None
+
+
+def with_key(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments, element: Value) -> None:
+    """``key=`` is called with every element."""
+    if (key := arguments.named.get("key")) is not None:
+        reader.call(scope, node, key, Arguments([element]))
 
 
 @function("builtins.dict")
@@ -240,7 +249,11 @@ def _loop(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -
 @function("asyncio.gather")
 def _gather(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
     results = [each.result if isinstance(each, Coroutine) else None for each in arguments.positional]
-    return Coroutine(None if arguments.is_partial else Several(items=tuple(results)), node, text_of(node))
+    of_starred = [each.result if isinstance(each, Coroutine) else None for each in arguments.starred]
+    result = Several(items=tuple(results))
+    if arguments.is_partial:
+        result = Several(of_starred[0] if len(of_starred) == 1 and not results else None)
+    return Coroutine(result, node, text_of(node))
 
 
 @function("asyncio.wait_for", "asyncio.shield")

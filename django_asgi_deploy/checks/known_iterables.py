@@ -3,7 +3,7 @@
 import ast
 
 from django_asgi_deploy.checks.events import Arguments
-from django_asgi_deploy.checks.known import HANDLERS
+from django_asgi_deploy.checks.known import HANDLERS, with_key
 from django_asgi_deploy.checks.scope import Reading, Scope, text_of
 from django_asgi_deploy.checks.values import Coroutine, Several, Value
 
@@ -45,6 +45,10 @@ def _go_through(reader: Reading, scope: Scope, node: ast.Call, arguments: Argume
     name = text_of(node.func).rpartition(".")[2]
     first = next((index for full, index in _CONSUMERS.items() if full.rpartition(".")[2] == name), 0)
     elements = [reader.iterate(scope, node, each, text_of(node)) for each in arguments.positional[first:]]
+    if name == "groupby" and elements and (key := arguments.get(1, "key")) is not None:
+        reader.call(scope, node, key, Arguments(elements[:1]))
+        return Several(Several(items=(None, Several(elements[0]))))
+    with_key(reader, scope, node, arguments, elements[0] if elements else None)
     return Several(elements[0]) if len(elements) == 1 else Several()
 
 
@@ -66,7 +70,11 @@ OF_COLLECTIONS = frozenset(
 )
 
 
-def call_on_several(reader: Reading, scope: Scope, node: ast.Call, name: str, arguments: Arguments) -> Value:
+def call_on_several(
+    reader: Reading, scope: Scope, node: ast.Call, owner: Value, name: str, arguments: Arguments
+) -> Value:
+    if name == "sort" and isinstance(owner, Several):
+        with_key(reader, scope, node, arguments, owner.element)
     if name in OF_COLLECTIONS:
         for each in arguments.positional:
             reader.iterate(scope, node, each, text_of(node))
