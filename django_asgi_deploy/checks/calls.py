@@ -136,9 +136,17 @@ def _call_bound(reader: Reading, scope: Scope, node: ast.Call, bound: Bound, arg
         return None
     function = resolve.plain_function(raw)
     if function is not None:
-        return reader.enter_live(scope, node, function, arguments, owner)
+        value = reader.enter_live(scope, node, function, arguments, owner)
+        return _alternative(bound) if value is None else value
     known.handed_over(arguments)
     return None
+
+
+def _alternative(constructor: Bound) -> Value:
+    """``Redis.from_url()`` gives an instance of its class."""
+    cls = constructor.owner.object if isinstance(constructor.owner, Known) else None
+    is_one = isinstance(constructor.function, classmethod) and constructor.name.startswith("from_")
+    return Made(cls) if is_one and isinstance(cls, type) and not orm.is_model(cls) else None
 
 
 def _call_on_mapping(

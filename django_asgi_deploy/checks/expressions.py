@@ -357,8 +357,6 @@ class Expressions(Reading):
             if isinstance(operator, ast.In | ast.NotIn):
                 if isinstance(right, Query):
                     orm.evaluate(self, scope, node, right, "in")
-                elif isinstance(right, Made):
-                    self.special(scope, node, right, "__contains__", "__iter__", arguments=Arguments([left]))
                 elif isinstance(right, Session):
                     calls.touch_session(self, scope, node, right, "has_key")
             if not isinstance(operator, ast.Is | ast.IsNot | ast.In | ast.NotIn):

@@ -36,7 +36,7 @@ Rule: TypeAlias = Callable[[Any, Scope], Problem | None]
 DEPTH = 6  # synchronous functions below a coroutine function
 NESTING = 20  # all functions that are being read at once
 BUDGET = 400  # functions read for one coroutine function, at most
-OTHERS_BUDGET = 40  # of those, functions of installed packages
+OTHERS_BUDGET = 40  # of those, functions of installed packages below one call
 
 
 class Reader(Parameters):
@@ -69,7 +69,7 @@ class Reader(Parameters):
 
     def read_entry(self, function: Function, owner: Value, arguments: Arguments) -> None:
         """A coroutine function that something unknown calls, or a synchronous one with such a function inside."""
-        self._budget, self._others, self._depth, self._active = BUDGET, OTHERS_BUDGET, 0, []
+        self._budget, self._depth, self._active = BUDGET, 0, []
         self.read(function, None, arguments, owner)
 
     def enter(
@@ -145,6 +145,8 @@ class Reader(Parameters):
         self, scope: Scope, node: ast.AST, function: FunctionType, arguments: Arguments, owner: Value
     ) -> Value:
         """A package's synchronous function is read for what it is sure to do, and for what it gives."""
+        if not scope.function.is_others:
+            self._others = OTHERS_BUDGET
         if scope.is_elsewhere or node in self.awaited or self._others <= 0 or not others.may_be_read(function):
             return None
         source = self.sources.of(function)

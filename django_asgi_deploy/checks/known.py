@@ -1,6 +1,7 @@
 """What Python's, asgiref's and Django's functions and methods give, and where they run what is given to them."""
 
 import ast
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
@@ -362,6 +363,24 @@ def wrapped(thing: SyncToAsync[Any, Any], owner: Value = None) -> Wrapped:
     if owner is not None and not (isinstance(owner, Known) and isinstance(owner.object, type)):
         inner = Bound(owner, getattr(thing.func, "__name__", ""), thing.func)
     return Wrapped(inner, "sync_to_async", is_sensitive)
+
+
+# What functions give that make a client.
+_CLIENTS = {
+    "requests.session": "requests.sessions.Session",
+    "urllib.request.build_opener": "urllib.request.OpenerDirector",
+    "boto3.client": "botocore.client.BaseClient",
+    "redis.from_url": "redis.client.Redis",
+}
+
+
+@function(*_CLIENTS)
+def _client(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
+    name = text_of(node.func).rpartition(".")[2]
+    full = next((made for function, made in _CLIENTS.items() if function.rpartition(".")[2] == name), "")
+    module, _, cls = full.rpartition(".")
+    found = resolve.module_attribute(sys.modules[module], cls) if module in sys.modules else None
+    return Made(found) if isinstance(found, type) else None
 
 
 @function("threading.Lock", "threading.RLock")

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 from django.http import HttpRequest
 
@@ -12,7 +13,7 @@ from django_asgi_deploy.checks import orm, others, resolve
 from django_asgi_deploy.checks.definitions import Function, FunctionNode, Sources, own_nodes
 from django_asgi_deploy.checks.events import Arguments
 from django_asgi_deploy.checks.expressions import is_djangos_view
-from django_asgi_deploy.checks.live import merged
+from django_asgi_deploy.checks.live import live, merged
 from django_asgi_deploy.checks.scope import Outcome, Scope, text_of
 from django_asgi_deploy.checks.statements import Statements
 from django_asgi_deploy.checks.values import Known, Made, Query, Record, Request, Value
@@ -170,15 +171,25 @@ class Parameters(Statements):
 
 
 def _default(function: Function, parameter: ast.arg) -> Value:
-    """What a parameter has that nothing was passed for, if that is a constant."""
+    """What a parameter has that nothing was passed for: the live function's, or a constant that is written down."""
     arguments = function.node.args
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults = dict(zip(reversed(positional), reversed(arguments.defaults), strict=False))
-    defaults |= {
-        each: default for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default
-    }
+    named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    defaults |= {each: default for each, default in named if default is not None}
     default = defaults.get(parameter)
-    return Known(default.value) if isinstance(default, ast.Constant) else None
+    if default is None or isinstance(default, ast.Constant):
+        return Known(default.value) if default is not None else None
+    plain = function.live
+    if not isinstance(plain, FunctionType):
+        return None
+    if parameter in arguments.kwonlyargs:
+        given: Any = (plain.__kwdefaults__ or {}).get(parameter.arg)
+    else:
+        from_end = len(positional) - positional.index(parameter)
+        values = plain.__defaults__ or ()
+        given = values[-from_end] if from_end <= len(values) else None
+    return None if given is None else live(given)
 
 
 def self_of(function: Function) -> Value:

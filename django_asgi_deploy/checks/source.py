@@ -53,6 +53,8 @@ def check(inspected: Inspected) -> Iterator[Finding]:
 def _by_cause(problems: Iterable[Problem]) -> Iterator[tuple[Problem, list[Problem]]]:
     """Lines that come to the same line of a synchronous function share one finding if a class's methods hold them.
 
+    What is only for information needs one for a class, wherever its lines come to.
+
     So do all that come to the same object, where that is the cause.
     """
     groups: dict[object, list[Problem]] = {}
@@ -64,7 +66,8 @@ def _by_cause(problems: Iterable[Problem]) -> Iterator[tuple[Problem, list[Probl
         if problem.chain and problem.cause is not None:
             key = (problem.number, problem.cause)
         elif problem.chain and is_method:
-            key = (problem.number, problem.place.file, owner, problem.chain[-1])
+            end = "" if problem.level == "info" else problem.chain[-1]
+            key = (problem.number, problem.place.file, owner, end)
         groups.setdefault(key, []).append(problem)
     return ((first, others) for first, *others in groups.values())
 
