@@ -12,7 +12,6 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from asgiref.sync import SyncToAsync
-from django.http import StreamingHttpResponse
 from django.utils.functional import cached_property
 
 from django_asgi_deploy.checks import calls, events, known, known_channels, orm, records, resolve
@@ -266,8 +265,7 @@ class Expressions(Reading):
                 is_partial = True
                 starred.append(self.iterate(scope, argument, self.value(scope, argument.value), "*"))
             else:
-                inside = scope.elsewhere() if _runs_later(callee, argument) else scope
-                positional.append(self.value(inside, argument))
+                positional.append(self.value(scope, argument))
         named = {each.arg: self.value(scope, each.value) for each in node.keywords if each.arg}
         for keyword in node.keywords:
             if keyword.arg is None:
@@ -419,7 +417,7 @@ class Expressions(Reading):
 
     # -------------------------------------------------------------- comprehensions
 
-    def _comprehension(self, scope: Scope, generators: list[ast.comprehension], results: Iterable[ast.expr]) -> Value:
+    def comprehension(self, scope: Scope, generators: list[ast.comprehension], results: Iterable[ast.expr]) -> Value:
         before = dict(scope.env)
         for each in generators:
             source = self.value(scope, each.iter)
@@ -443,19 +441,22 @@ class Expressions(Reading):
         return found[-1]
 
     def _listcomp(self, scope: Scope, node: ast.ListComp | ast.SetComp) -> Value:
-        return Several(self._comprehension(scope, node.generators, [node.elt]))
+        return Several(self.comprehension(scope, node.generators, [node.elt]))
 
     _setcomp = _listcomp
 
     def _generatorexp(self, scope: Scope, node: ast.GeneratorExp) -> Value:
-        element = self._comprehension(scope, node.generators, [node.elt])
+        source = None if node.generators[0].is_async else self.value(scope, node.generators[0].iter)
+        if isinstance(source, Generator) or (isinstance(source, Query) and source.is_iterator):
+            return Generator(None, (scope, node), is_async=False)  # nothing runs before somebody iterates it
+        element = self.comprehension(scope, node.generators, [node.elt])
         is_async = any(each.is_async for each in node.generators) or any(
             isinstance(each, ast.Await) for each in ast.walk(node.elt)
         )
         return Generator(None, None, is_async, element)
 
     def _dictcomp(self, scope: Scope, node: ast.DictComp) -> Value:
-        return Mapping(element=self._comprehension(scope, node.generators, [node.key, node.value]))
+        return Mapping(element=self.comprehension(scope, node.generators, [node.key, node.value]))
 
     def _yield(self, scope: Scope, node: ast.Yield) -> Value:
         scope.outcome.element = self.value(scope, node.value)
@@ -482,12 +483,6 @@ class Expressions(Reading):
     def may_keep(self, callee: Value) -> bool:
         """Whether a coroutine that is given to it may be awaited there."""
         return not (isinstance(callee, Bound) and isinstance(callee.owner, Query | Session | Record))
-
-
-def _runs_later(callee: Value, argument: ast.expr) -> bool:
-    """Whether a generator expression is left for a thread that sends its elements, one by one."""
-    cls = callee.object if isinstance(callee, Known) else None
-    return isinstance(argument, ast.GeneratorExp) and isinstance(cls, type) and issubclass(cls, StreamingHttpResponse)
 
 
 def is_djangos_view(cls: type) -> bool:

@@ -175,7 +175,11 @@ class Reader(Parameters):
     def exhaust(self, scope: Scope, node: ast.AST, generator: Generator) -> Value:
         """A generator's body runs where it is iterated."""
         if generator.function is None:
-            return generator.element
+            if generator.arguments is None:
+                return generator.element
+            around, expression = generator.arguments
+            inside = around.elsewhere() if scope.is_elsewhere else around
+            return self.comprehension(inside, expression.generators, [expression.elt])
         outer, arguments, owner = generator.arguments
         if not generator.is_async:
             if self._depth >= DEPTH:

@@ -150,7 +150,10 @@ class Coroutine:
 
 @dataclass(eq=False)
 class Generator:
-    """What a generator function returned; its body runs when it is iterated."""
+    """What a generator function returned; its body runs when it is iterated.
+
+    Without a function, a generator expression: what it has given, or ``arguments`` say in which scope what will run.
+    """
 
     function: Any
     arguments: Any

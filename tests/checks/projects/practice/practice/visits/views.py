@@ -240,9 +240,8 @@ async def only_some(request):
 
 
 async def csv(request):
-    return StreamingHttpResponse(
-        (str(v) + "\n" for v in Visit.objects.iterator()), content_type="text/csv"
-    )  # expect: 407
+    lines = (str(v) + "\n" for v in Visit.objects.iterator())
+    return StreamingHttpResponse(lines, content_type="text/csv")  # expect: 407
 
 
 async def zipped(request):

@@ -67,9 +67,8 @@ class RoomConsumer(AsyncWebsocketConsumer):
         tags = [tag.word for tag in article.tags.all()]  # expect: 402
         with threading.Lock():  # fine: nothing awaited
             count = len(tags)
-        await self.send(
-            text_data=json.dumps({"tags": tags, "count": count, "section": article.section.title})
-        )  # expect: 403
+        section = article.section.title  # expect: 403
+        await self.send(text_data=json.dumps({"tags": tags, "count": count, "section": section}))
 
     async def room_message(self, event):
         articles = Article.objects.prefetch_related("tags").order_by("pk")
