@@ -146,7 +146,7 @@ LEVELS = {
     "checks.known": 4.2,
     "checks.known_django": 4.3,
     "checks.known_channels": 4.3,
-    "checks.known_iterables": 4.3,
+    "checks.known_iterables": 4.35,
     "checks.live": 4.3,
     "checks.calls": 4.4,
     "checks.expressions": 4.5,

@@ -5,13 +5,13 @@ whatever way is taken counts: see ``others``.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 
 from django_asgi_deploy.checks.definitions import FunctionNode
-from django_asgi_deploy.checks.scope import Problem, Scope
+from django_asgi_deploy.checks.scope import Problem, Scope, text_of
 from django_asgi_deploy.checks.values import Known
 
 
@@ -103,6 +103,41 @@ def _changing(function: FunctionNode) -> frozenset[str]:
         node.id for node in ast.walk(function) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
     ]
     return frozenset(name for name in given if given.count(name) > 1)
+
+
+def only_raises(statements: Sequence[ast.stmt]) -> bool:
+    return bool(statements) and isinstance(statements[-1], ast.Raise)
+
+
+def goes_round(node: ast.For | ast.AsyncFor | ast.While) -> bool:
+    """Whether a loop's body runs at least once, as far as can be seen."""
+    if isinstance(node, ast.While):
+        return isinstance(node.test, ast.Constant) and bool(node.test.value)
+    return isinstance(node.iter, ast.Call) and text_of(node.iter.func).rpartition(".")[2] in ("range", "count")
+
+
+def is_broken_off(statements: Sequence[ast.stmt]) -> bool:
+    """Whether a ``break`` in the body of a loop belongs to that loop."""
+    for statement in statements:
+        if isinstance(statement, ast.Break):
+            return True
+        if isinstance(statement, ast.For | ast.AsyncFor | ast.While):
+            blocks = [statement.orelse]
+        else:
+            parts = [statement, *getattr(statement, "handlers", ()), *getattr(statement, "cases", ())]
+            names = () if isinstance(statement, _DEFINITIONS) else ("body", "orelse", "finalbody")
+            blocks = [getattr(part, name, []) for part in parts for name in names]
+        if any(map(is_broken_off, blocks)):
+            return True
+    return False
+
+
+_DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def takes_all(case: ast.match_case) -> bool:
+    """``case _:``"""
+    return case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
 
 
 def forget() -> None:

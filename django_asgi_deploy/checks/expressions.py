@@ -262,8 +262,12 @@ class Expressions(Reading):
         is_partial = False
         for argument in node.args:
             if isinstance(argument, ast.Starred):
+                several = self.value(scope, argument.value)
+                if isinstance(several, Several) and several.items is not None:
+                    positional.extend(several.items)
+                    continue
                 is_partial = True
-                starred.append(self.iterate(scope, argument, self.value(scope, argument.value), "*"))
+                starred.append(self.iterate(scope, argument, several, "*"))
             else:
                 positional.append(self.value(scope, argument))
         named = {each.arg: self.value(scope, each.value) for each in node.keywords if each.arg}

@@ -203,7 +203,15 @@ def _type(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -
     return Known(value.type) if isinstance(value, Made) else None
 
 
-@function("builtins.isinstance", "builtins.hasattr", "builtins.id", "builtins.callable", "builtins.issubclass")
+@function("builtins.hasattr")
+def _hasattr(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
+    """Of a model's instance, a relation is fetched for that."""
+    if isinstance(arguments.get(0, "obj"), Record):
+        _getattr(reader, scope, node, arguments)
+    return None
+
+
+@function("builtins.isinstance", "builtins.id", "builtins.callable", "builtins.issubclass")
 def _look_only(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
     return None
 

@@ -4,8 +4,9 @@ import ast
 
 from django_asgi_deploy.checks.events import Arguments
 from django_asgi_deploy.checks.known import HANDLERS, with_key
+from django_asgi_deploy.checks.live import merged
 from django_asgi_deploy.checks.scope import Reading, Scope, text_of
-from django_asgi_deploy.checks.values import Coroutine, Several, Value
+from django_asgi_deploy.checks.values import Coroutine, Mapping, Several, Value
 
 function, method = HANDLERS.function, HANDLERS.method
 
@@ -75,6 +76,15 @@ def call_on_several(
 ) -> Value:
     if name == "sort" and isinstance(owner, Several):
         with_key(reader, scope, node, arguments, owner.element)
+    if name in ("append", "add") and isinstance(owner, Several) and arguments.positional:
+        is_first = owner.items == () and owner.element is None
+        before = owner.items or [owner.element]
+        owner.element = merged([arguments.positional[0], *([] if is_first else before)])
+        owner.items = None
+    if name == "update" and isinstance(owner, Mapping):
+        for each in arguments.positional:
+            owner.items.update(each.items if isinstance(each, Mapping) else {})
+        owner.items.update(arguments.named)
     if name in OF_COLLECTIONS:
         for each in arguments.positional:
             reader.iterate(scope, node, each, text_of(node))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django_asgi_deploy.checks import calls, events, records, resolve, ways
-from django_asgi_deploy.checks.conditions import Sure, maybe
+from django_asgi_deploy.checks.conditions import Sure, goes_round, is_broken_off, maybe, only_raises, takes_all
 from django_asgi_deploy.checks.events import Arguments
 from django_asgi_deploy.checks.expressions import Expressions
 from django_asgi_deploy.checks.live import joined, live
@@ -18,6 +18,7 @@ from django_asgi_deploy.checks.values import (
     Inner,
     Known,
     Made,
+    Mapping,
     Query,
     Record,
     Request,
@@ -119,9 +120,11 @@ class Statements(Expressions):
             self._set_attribute(scope, target, self.value(scope, target.value), value)
         elif isinstance(target, ast.Subscript):
             base = self.value(scope, target.value)
-            self.value(scope, target.slice)
+            key = self.value(scope, target.slice)
             if isinstance(value, Coroutine):
                 value.used = True
+            if isinstance(base, Mapping) and isinstance(key, Known) and isinstance(key.object, str):
+                base.items[key.object] = value
             if isinstance(base, Session):
                 calls.touch_session(self, scope, target, base, "[]")
 
@@ -187,7 +190,7 @@ class Statements(Expressions):
         for statements in blocks:
             scope.env = dict(before)
             ways.restore(state)
-            with sure.one_way(ends_well=not _only_raises(statements)):
+            with sure.one_way(ends_well=not only_raises(statements)):
                 self.block(scope, statements)
             if not scope.is_over:
                 ends.append(scope.env)
@@ -204,7 +207,7 @@ class Statements(Expressions):
         before, ends = scope.env, [scope.env]
         state = ways.state_of(scope)
         states = [state]
-        if any(_takes_all(case) for case in node.cases):
+        if any(takes_all(case) for case in node.cases):
             ends, states = [], []
         scope.branches += 1
         for case in node.cases:
@@ -212,8 +215,8 @@ class Statements(Expressions):
             ways.restore(state)
             for name in _captured(case.pattern):
                 scope.env[name] = None
-            if isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None and case.pattern.name:
-                scope.env[case.pattern.name] = subject
+            if isinstance(case.pattern, ast.MatchAs) and isinstance(case.pattern.pattern, ast.MatchClass | None):
+                scope.env[case.pattern.name or "_"] = subject
             if case.guard is not None:
                 self.test(scope, case.guard)
             self.block(scope, case.body)
@@ -235,7 +238,7 @@ class Statements(Expressions):
     def _loop(self, scope: Scope, node: ast.For | ast.AsyncFor, element: Value) -> None:
         before = dict(scope.env)
         self.assign(scope, node.target, element)
-        with maybe(scope, is_sure=_goes_round(node)):
+        with maybe(scope, is_sure=goes_round(node)):
             self.block(scope, node.body)
         self._after_loop(scope, node, before)
 
@@ -244,13 +247,13 @@ class Statements(Expressions):
         scope.is_over = False
         after = scope.env = joined([scope.env, before])
         self.block(scope, node.orelse)
-        if scope.is_over and _is_broken_off(node.body):
+        if scope.is_over and is_broken_off(node.body):
             scope.is_over, scope.env = False, after
 
     def do_while(self, scope: Scope, node: ast.While) -> None:
         self.test(scope, node.test)
         before = dict(scope.env)
-        with maybe(scope, is_sure=_goes_round(node)):
+        with maybe(scope, is_sure=goes_round(node)):
             self.block(scope, node.body)
         self._after_loop(scope, node, before)
 
@@ -324,41 +327,6 @@ class Statements(Expressions):
 
     def is_projects(self, file: str) -> bool:
         raise NotImplementedError
-
-
-def _only_raises(statements: Sequence[ast.stmt]) -> bool:
-    return bool(statements) and isinstance(statements[-1], ast.Raise)
-
-
-def _goes_round(node: ast.For | ast.AsyncFor | ast.While) -> bool:
-    """Whether a loop's body runs at least once, as far as can be seen."""
-    if isinstance(node, ast.While):
-        return isinstance(node.test, ast.Constant) and bool(node.test.value)
-    return isinstance(node.iter, ast.Call) and text_of(node.iter.func).rpartition(".")[2] in ("range", "count")
-
-
-def _is_broken_off(statements: Sequence[ast.stmt]) -> bool:
-    """Whether a ``break`` in the body of a loop belongs to that loop."""
-    for statement in statements:
-        if isinstance(statement, ast.Break):
-            return True
-        if isinstance(statement, ast.For | ast.AsyncFor | ast.While):
-            blocks = [statement.orelse]
-        else:
-            parts = [statement, *getattr(statement, "handlers", ()), *getattr(statement, "cases", ())]
-            names = () if isinstance(statement, _DEFINITIONS) else ("body", "orelse", "finalbody")
-            blocks = [getattr(part, name, []) for part in parts for name in names]
-        if any(map(_is_broken_off, blocks)):
-            return True
-    return False
-
-
-_DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-
-
-def _takes_all(case: ast.match_case) -> bool:
-    """``case _:``"""
-    return case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
 
 
 def _captured(pattern: ast.pattern) -> Iterator[str]:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import partners
+from . import alike, desk, partners
 from .visits import views as v
 
 urlpatterns = [
@@ -19,4 +19,23 @@ urlpatterns = [
     path("partners/pay/", partners.pay),
     path("partners/fine/", partners.fine),
     path("board/", v.Board.as_view()),
+]
+
+urlpatterns += [
+    path(f"desk/{name}/", getattr(desk, name))
+    for name in (
+        "where rated forgotten aggregates in_threads lazily nested_loops started sign stored drawn walrus early "
+        "atomic_block sync_view"
+    ).split()
+]
+urlpatterns += [
+    path("desk/r/<int:pk>/", desk.related),
+    path("desk/a/<int:pk>/", desk.attached),
+    path("desk/c/", desk.Contact.as_view()),
+]
+urlpatterns += [path(f"alike/{name}/", getattr(alike, name)) for name in "a b c d e f g h uses_async_only".split()]
+urlpatterns += [
+    path("alike/V/", alike.V.as_view()),
+    path("alike/O/", alike.Old.as_view()),
+    path("alike/G/", alike.Good.as_view()),
 ]
