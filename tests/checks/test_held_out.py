@@ -1,10 +1,10 @@
 """Two projects that were written from the catalogue before their author had read any of the checks.
 
-When they were first looked at: "tidings" 96 of 114 mistakes found and one line taken for a mistake that is none;
-"practice", written when what "tidings" had shown was mended, 40 of 47, and one; its desk.py and helpers.py, written last,
-50 of 52; of the hundred lines of alike.py, one was reported. docs/checks-precision.rst has the
-story. Both are found in full now, so that neither measures anything any more. A mistake is marked where it stands; the
-finding may be at the line that leads to it, and names it in its chain.
+When they were first looked at: "tidings" 96 of 114 mistakes found, and one line taken for a mistake that is none;
+"practice", written when what "tidings" had shown was mended, 40 of 47, and one; its desk.py and helpers.py, written
+last, 50 of 52; of the hundred lines of alike.py, one was reported. docs/checks-precision.rst has the story. Both are
+found in full now, so that neither measures anything any more. A mistake is marked where it stands; the finding may be
+at the line that leads to it, and names it in its chain.
 """
 
 import asyncio
