@@ -33,6 +33,12 @@ def mail() -> str:
     return str(mailers.get("default", {}).get("BACKEND") or settings.EMAIL_BACKEND)
 
 
+def channel_layer(alias: str = "default") -> type | None:
+    """Of Channels; the one in memory where the configured one isn't imported: their methods are the same."""
+    layers: dict[str, Any] = getattr(settings, "CHANNEL_LAYERS", None) or {}
+    return _class(layers.get(alias, {}).get("BACKEND")) or _class("channels.layers.InMemoryChannelLayer")
+
+
 def session_store() -> type | None:
     return _class(f"{settings.SESSION_ENGINE}.SessionStore")
 

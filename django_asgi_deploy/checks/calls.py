@@ -10,7 +10,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from django_asgi_deploy.checks import backends, events, known, known_django, orm, records, resolve
+from django_asgi_deploy.checks import backends, events, known, known_django, known_iterables, orm, records, resolve
 from django_asgi_deploy.checks.events import Arguments
 from django_asgi_deploy.checks.scope import Reading, Scope, text_of
 from django_asgi_deploy.checks.values import (
@@ -19,11 +19,13 @@ from django_asgi_deploy.checks.values import (
     Inner,
     Known,
     Made,
+    Mapping,
     Parent,
     Query,
     Record,
     Request,
     Session,
+    Several,
     Symbol,
     Value,
     Wrapped,
@@ -114,6 +116,10 @@ def _call_bound(reader: Reading, scope: Scope, node: ast.Call, bound: Bound, arg
         return orm.call_on_query(reader, scope, node, bound, arguments)
     if isinstance(owner, Record):
         return records.call_on_record(reader, scope, node, bound, arguments)
+    if isinstance(owner, Mapping):
+        return _call_on_mapping(reader, scope, node, owner, bound.name, arguments)
+    if isinstance(owner, Several):
+        return known_iterables.call_on_several(reader, scope, node, owner, bound.name, arguments)
     if isinstance(owner, Session):
         return _call_on_session(reader, scope, node, owner, bound.name)
     if isinstance(owner, Request) and bound.name == "auser":
@@ -130,9 +136,30 @@ def _call_bound(reader: Reading, scope: Scope, node: ast.Call, bound: Bound, arg
         return None
     function = resolve.plain_function(raw)
     if function is not None:
-        return reader.enter_live(scope, node, function, arguments, owner)
+        value = reader.enter_live(scope, node, function, arguments, owner)
+        return _alternative(bound) if value is None else value
     known.handed_over(arguments)
     return None
+
+
+def _alternative(constructor: Bound) -> Value:
+    """``Redis.from_url()`` gives an instance of its class."""
+    cls = constructor.owner.object if isinstance(constructor.owner, Known) else None
+    is_one = isinstance(constructor.function, classmethod) and constructor.name.startswith("from_")
+    return Made(cls) if is_one and isinstance(cls, type) and not orm.is_model(cls) else None
+
+
+def _call_on_mapping(
+    reader: Reading, scope: Scope, node: ast.Call, mapping: Mapping, name: str, arguments: Arguments
+) -> Value:
+    key = arguments.get(0, "key")
+    if name in ("get", "pop", "setdefault") and isinstance(key, Known) and isinstance(key.object, str):
+        return mapping.items.get(key.object, mapping.element)
+    if name == "values":
+        return Several(mapping.element) if not mapping.items else Several(items=tuple(mapping.items.values()))
+    if name == "items":
+        return Several(Several(items=(None, mapping.element)))
+    return known_iterables.call_on_several(reader, scope, node, mapping, name, arguments)
 
 
 def _call_on_session(reader: Reading, scope: Scope, node: ast.Call, session: Session, name: str) -> Value:

@@ -25,6 +25,8 @@ class Function:
     closure: dict[str, Any] = field(default_factory=dict)
     owner: type | None = None  # the class in whose body it stands
     live: FunctionType | None = None
+    runs_on_loop: bool = False  # though it is synchronous: Django calls it there
+    is_others: bool = False  # an installed package's
 
     @property
     def is_coroutine_function(self) -> bool:

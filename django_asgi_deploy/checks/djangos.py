@@ -9,7 +9,7 @@ from django.conf import settings as django_settings
 from django.core import checks
 
 from django_asgi_deploy.checks.catalogue import Level
-from django_asgi_deploy.checks.finding import Finding
+from django_asgi_deploy.checks.finding import Finding, found
 
 OURS_INSTEAD = ("async.E001",)  # found as 108, with the line
 _without_ours: contextvars.ContextVar[bool] = contextvars.ContextVar("without_ours", default=False)
@@ -35,9 +35,14 @@ def check() -> Iterator[Finding]:
 
     What only the deployment checks say is for information while DEBUG is on: nobody deploys these settings.
     """
-    with without_ours():
-        messages = checks.run_checks(include_deployment_checks=True)
-        serious = checks.run_checks() if django_settings.DEBUG else messages
+    try:
+        with without_ours():
+            messages = checks.run_checks(include_deployment_checks=True)
+            serious = checks.run_checks() if django_settings.DEBUG else messages
+    except Exception as error:  # such as a cache whose package isn't installed
+        text = f"Django's own checks can't be made: {type(error).__name__}: {error}"
+        yield found(0, text, "manage.py check shows where. Everything else was checked.", object="manage.py check")
+        return
     for message in messages:
         if not message.is_silenced() and message.id not in OURS_INSTEAD:
             finding = _finding(message)

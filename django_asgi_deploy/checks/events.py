@@ -56,12 +56,13 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation that isn't loaded is looked at."""
+    """A relation or a field that isn't loaded is looked at."""
 
     node: ast.AST
     record: values.Record
     name: str
     is_forward: bool
+    is_field: bool = False  # not a relation, but a field that only() or defer() has left out
 
 
 @dataclass(frozen=True)

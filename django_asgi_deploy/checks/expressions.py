@@ -14,7 +14,8 @@ from typing import Any
 from asgiref.sync import SyncToAsync
 from django.utils.functional import cached_property
 
-from django_asgi_deploy.checks import calls, events, known, orm, records, resolve
+from django_asgi_deploy.checks import calls, events, known, known_channels, orm, records, resolve
+from django_asgi_deploy.checks.conditions import maybe, truth_of
 from django_asgi_deploy.checks.events import Arguments, Event
 from django_asgi_deploy.checks.live import item_of, live, merged
 from django_asgi_deploy.checks.scope import Reading, Scope
@@ -38,6 +39,16 @@ from django_asgi_deploy.checks.values import (
 from django_asgi_deploy.checks.values import LazyUser as _LazyUser
 
 OF_COROUTINES = frozenset(["close", "send", "throw"])
+NO_ARGUMENTS = Arguments()
+# What is done with a value, and the methods of its class that Python calls for it.
+_SPECIAL = {
+    "len()": ("__len__",),
+    "bool()": ("__bool__", "__len__"),
+    "if": ("__bool__", "__len__"),
+    "==": ("__eq__",),
+    "repr()": ("__repr__",),
+    **dict.fromkeys(("str()", "print()", "f-string"), ("__str__", "__repr__")),
+}
 
 
 class Expressions(Reading):
@@ -91,7 +102,7 @@ class Expressions(Reading):
             return orm.query_attribute(base, name)
         if isinstance(base, Request):
             return _of_request(base, name)
-        if isinstance(base, Session):
+        if isinstance(base, Session | Several | Mapping):
             return Bound(base, name)
         if isinstance(base, Symbol):
             return Symbol(f"{base.name}.{name}")
@@ -108,6 +119,8 @@ class Expressions(Reading):
         if raw is resolve.MISSING:
             if name == "request" and is_djangos_view(made.type):
                 return made.attributes.setdefault(name, Request())
+            if name in known_channels.OF_CONSUMERS and (of_consumer := known_channels.attribute(made.type, name)):
+                return made.attributes.setdefault(name, of_consumer)
             return self.assigned_in_init(made.type).get(name)
         if not callable(raw) and not hasattr(type(raw), "__get__"):
             return self.assigned_in_init(made.type).get(name) or live(raw)
@@ -171,10 +184,22 @@ class Expressions(Reading):
             function = resolve.plain_function(resolve.class_attribute(value.model, "__str__"))
             if function is not None:
                 self.enter_live(scope, node, function, Arguments(), value)
+        elif isinstance(value, Made) and how in _SPECIAL:
+            self.special(scope, node, value, *_SPECIAL[how])
         elif isinstance(value, Mapping) and how == "response":
             for each in value.items.values():
                 if isinstance(each, Coroutine):
                     self._misused(scope, node, each, how)
+
+    def special(
+        self, scope: Scope, node: ast.AST, owner: Made, *names: str, arguments: Arguments = NO_ARGUMENTS
+    ) -> Value:
+        """What Python calls for an operator: the first of these methods that the class has itself."""
+        for name in names:
+            function = resolve.plain_function(resolve.class_attribute(owner.type, name))
+            if function is not None:
+                return self.enter_live(scope, node, function, arguments, owner)
+        return None
 
     def user(self, scope: Scope, node: ast.AST, lazy: _LazyUser) -> Value:
         request = lazy.request
@@ -204,10 +229,8 @@ class Expressions(Reading):
         if isinstance(value, Coroutine):
             self._misused(scope, node, value, how)
         if isinstance(value, Made):
-            function = resolve.plain_function(resolve.class_attribute(value.type, "__iter__"))
-            if function is not None:
-                inside = self.enter_live(scope, node, function, Arguments(), value)
-                return self.iterate(scope, node, inside, how) if isinstance(inside, Generator | Query) else None
+            inside = self.special(scope, node, value, "__iter__")
+            return self.iterate(scope, node, inside, how) if isinstance(inside, Generator | Query) else None
         return None
 
     def iterate_asynchronously(self, scope: Scope, node: ast.AST, value: Value) -> Value:
@@ -239,8 +262,12 @@ class Expressions(Reading):
         is_partial = False
         for argument in node.args:
             if isinstance(argument, ast.Starred):
+                several = self.value(scope, argument.value)
+                if isinstance(several, Several) and several.items is not None:
+                    positional.extend(several.items)
+                    continue
                 is_partial = True
-                starred.append(self.iterate(scope, argument, self.value(scope, argument.value), "*"))
+                starred.append(self.iterate(scope, argument, several, "*"))
             else:
                 positional.append(self.value(scope, argument))
         named = {each.arg: self.value(scope, each.value) for each in node.keywords if each.arg}
@@ -286,6 +313,8 @@ class Expressions(Reading):
         if isinstance(base, Session):
             calls.touch_session(self, scope, node, base, "[]")
             return None
+        if isinstance(base, Made):
+            return self.special(scope, node, base, "__getitem__", arguments=Arguments([index]))
         key = index.object if isinstance(index, Known) else None
         if isinstance(base, Several):
             return base.at(key) if isinstance(key, int) else base if isinstance(node.slice, ast.Slice) else base.element
@@ -298,9 +327,12 @@ class Expressions(Reading):
     def _boolop(self, scope: Scope, node: ast.BoolOp) -> Value:
         results = []
         for operand in node.values:
-            results.append(self.value(scope, operand))
+            with maybe(scope, is_sure=operand is node.values[0]):
+                results.append(self.value(scope, operand))
             if operand is not node.values[-1]:
                 self.use(scope, operand, results[-1], "if")
+            if self.truth(scope, operand) is isinstance(node.op, ast.Or):
+                break  # the rest isn't looked at
         return merged(results)
 
     def _unaryop(self, scope: Scope, node: ast.UnaryOp) -> Value:
@@ -336,7 +368,14 @@ class Expressions(Reading):
 
     def _ifexp(self, scope: Scope, node: ast.IfExp) -> Value:
         self.test(scope, node.test)
-        return merged([self.value(scope, node.body), self.value(scope, node.orelse)])
+        if (holds := self.truth(scope, node.test)) is not None:
+            return self.value(scope, node.body if holds else node.orelse)
+        with maybe(scope):
+            return merged([self.value(scope, node.body), self.value(scope, node.orelse)])
+
+    def truth(self, scope: Scope, node: ast.expr) -> bool | None:
+        """Whether it holds, if that is known."""
+        return truth_of(scope, node)
 
     def test(self, scope: Scope, node: ast.expr) -> None:
         self.use(scope, node, self.value(scope, node), "if")
@@ -382,7 +421,7 @@ class Expressions(Reading):
 
     # -------------------------------------------------------------- comprehensions
 
-    def _comprehension(self, scope: Scope, generators: list[ast.comprehension], results: Iterable[ast.expr]) -> Value:
+    def comprehension(self, scope: Scope, generators: list[ast.comprehension], results: Iterable[ast.expr]) -> Value:
         before = dict(scope.env)
         for each in generators:
             source = self.value(scope, each.iter)
@@ -393,7 +432,8 @@ class Expressions(Reading):
             self.assign(scope, each.target, element)
             for condition in each.ifs:
                 self.test(scope, condition)
-        found = [self.value(scope, each) for each in results]
+        with maybe(scope):
+            found = [self.value(scope, each) for each in results]
         for value in found:
             if isinstance(value, Coroutine):
                 value.used = True
@@ -405,19 +445,22 @@ class Expressions(Reading):
         return found[-1]
 
     def _listcomp(self, scope: Scope, node: ast.ListComp | ast.SetComp) -> Value:
-        return Several(self._comprehension(scope, node.generators, [node.elt]))
+        return Several(self.comprehension(scope, node.generators, [node.elt]))
 
     _setcomp = _listcomp
 
     def _generatorexp(self, scope: Scope, node: ast.GeneratorExp) -> Value:
-        element = self._comprehension(scope, node.generators, [node.elt])
+        source = None if node.generators[0].is_async else self.value(scope, node.generators[0].iter)
+        if isinstance(source, Generator) or (isinstance(source, Query) and source.is_iterator):
+            return Generator(None, (scope, node), is_async=False)  # nothing runs before somebody iterates it
+        element = self.comprehension(scope, node.generators, [node.elt])
         is_async = any(each.is_async for each in node.generators) or any(
             isinstance(each, ast.Await) for each in ast.walk(node.elt)
         )
         return Generator(None, None, is_async, element)
 
     def _dictcomp(self, scope: Scope, node: ast.DictComp) -> Value:
-        return Mapping(element=self._comprehension(scope, node.generators, [node.key, node.value]))
+        return Mapping(element=self.comprehension(scope, node.generators, [node.key, node.value]))
 
     def _yield(self, scope: Scope, node: ast.Yield) -> Value:
         scope.outcome.element = self.value(scope, node.value)

@@ -25,6 +25,7 @@ class Findings:
                 self.silenced += 1
             else:
                 self.shown.append(finding)
+        self.shown = [each for each in self.shown if not _is_told_by_another(each, self.shown)]
         self.shown.sort(key=_rank)
 
     def confirm(self, probed: Iterable[Finding]) -> None:
@@ -44,6 +45,18 @@ class Findings:
 
     def count(self, level: str) -> int:
         return sum(finding.level == level for finding in self.shown)
+
+
+# What one check says of a line, another says better.
+SAME_CAUSE = {410: 210}
+
+
+def _is_told_by_another(finding: Finding, findings: Iterable[Finding]) -> bool:
+    better = SAME_CAUSE.get(finding.number or 0)
+    place = finding.place and finding.place[:2]
+    return better is not None and any(
+        each.number == better and each.place is not None and each.place[:2] == place for each in findings
+    )
 
 
 def _rank(finding: Finding) -> tuple[object, ...]:

@@ -1,6 +1,7 @@
 """What Python's, asgiref's and Django's functions and methods give, and where they run what is given to them."""
 
 import ast
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
@@ -118,14 +119,23 @@ def _collect(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments
         return Several(items=())
     value = arguments.positional[0]
     element = reader.iterate(scope, node, value, text_of(node))
+    with_key(reader, scope, node, arguments, element)
     return value if isinstance(value, Several) else Several(element)
 
 
 @function(*(f"builtins.{name}" for name in ("any", "all", "sum", "min", "max", "next")))
 def _consume(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
     for value in arguments.positional[:1]:
-        return reader.iterate(scope, node, value, text_of(node))
+        element = reader.iterate(scope, node, value, text_of(node))
+        with_key(reader, scope, node, arguments, element)
+        return element
     return None
+
+
+def with_key(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments, element: Value) -> None:
+    """``key=`` is called with every element."""
+    if (key := arguments.named.get("key")) is not None:
+        reader.call(scope, node, key, Arguments([element]))
 
 
 @function("builtins.dict")
@@ -193,7 +203,15 @@ def _type(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -
     return Known(value.type) if isinstance(value, Made) else None
 
 
-@function("builtins.isinstance", "builtins.hasattr", "builtins.id", "builtins.callable", "builtins.issubclass")
+@function("builtins.hasattr")
+def _hasattr(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
+    """Of a model's instance, a relation is fetched for that."""
+    if isinstance(arguments.get(0, "obj"), Record):
+        _getattr(reader, scope, node, arguments)
+    return None
+
+
+@function("builtins.isinstance", "builtins.id", "builtins.callable", "builtins.issubclass")
 def _look_only(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
     return None
 
@@ -206,6 +224,25 @@ def _partial(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments
 @function("functools.wraps", "functools.update_wrapper")
 def _wraps(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
     return Symbol("functools.wraps()")
+
+
+@function("contextlib.closing", "contextlib.aclosing", "contextlib.nullcontext")
+def _closing(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
+    """What the ``with`` gives is what was passed."""
+    from contextlib import closing
+
+    return Made(closing, arguments=(arguments.get(0, "thing") or arguments.get(0, "enter_result"),))
+
+
+@method(["contextlib.ExitStack", "contextlib.AsyncExitStack"], "enter_context")
+def _enter_context(reader: Reading, scope: Scope, node: ast.Call, owner: Value, arguments: Arguments) -> Value:
+    return reader.enter_context(scope, node, arguments.get(0, "cm"), is_async=False)
+
+
+@method(["contextlib.AsyncExitStack"], "enter_async_context")
+def _enter_async(reader: Reading, scope: Scope, node: ast.Call, owner: Value, arguments: Arguments) -> Value:
+    result = reader.enter_context(scope, node, arguments.get(0, "cm"), is_async=True)
+    return Coroutine(result, node, text_of(node))
 
 
 # ------------------------------------------------------------------ asyncio
@@ -221,7 +258,11 @@ def _loop(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -
 @function("asyncio.gather")
 def _gather(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
     results = [each.result if isinstance(each, Coroutine) else None for each in arguments.positional]
-    return Coroutine(None if arguments.is_partial else Several(items=tuple(results)), node, text_of(node))
+    of_starred = [each.result if isinstance(each, Coroutine) else None for each in arguments.starred]
+    result = Several(items=tuple(results))
+    if arguments.is_partial:
+        result = Several(of_starred[0] if len(of_starred) == 1 and not results else None)
+    return Coroutine(result, node, text_of(node))
 
 
 @function("asyncio.wait_for", "asyncio.shield")
@@ -272,7 +313,8 @@ def in_thread(
     thread = scope.elsewhere()
     result = reader.call(thread, node, callee, arguments)
     owners = [callee.owner] if isinstance(callee, Bound) else []
-    in_others_thread(Arguments([*arguments.all(), *owners]))
+    if not reader.is_read(callee):
+        in_others_thread(Arguments([*arguments.all(), *owners]))
     for value in [*arguments.all(), *owners]:
         if isinstance(value, Query) and thread.outcome.queries and not isinstance(result, Query):
             value.evaluated = True
@@ -329,6 +371,24 @@ def wrapped(thing: SyncToAsync[Any, Any], owner: Value = None) -> Wrapped:
     if owner is not None and not (isinstance(owner, Known) and isinstance(owner.object, type)):
         inner = Bound(owner, getattr(thing.func, "__name__", ""), thing.func)
     return Wrapped(inner, "sync_to_async", is_sensitive)
+
+
+# What functions give that make a client.
+_CLIENTS = {
+    "requests.session": "requests.sessions.Session",
+    "urllib.request.build_opener": "urllib.request.OpenerDirector",
+    "boto3.client": "botocore.client.BaseClient",
+    "redis.from_url": "redis.client.Redis",
+}
+
+
+@function(*_CLIENTS)
+def _client(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
+    name = text_of(node.func).rpartition(".")[2]
+    full = next((made for function, made in _CLIENTS.items() if function.rpartition(".")[2] == name), "")
+    module, _, cls = full.rpartition(".")
+    found = resolve.module_attribute(sys.modules[module], cls) if module in sys.modules else None
+    return Made(found) if isinstance(found, type) else None
 
 
 @function("threading.Lock", "threading.RLock")

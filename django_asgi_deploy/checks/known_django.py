@@ -232,6 +232,19 @@ def _atomic(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments)
     return None if is_decorator else Made(Atomic)
 
 
+@function("django.core.serializers.serialize")
+def _serialize(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
+    reader.iterate(scope, node, arguments.get(1, "queryset"), text_of(node))
+    return None
+
+
+@function("django.core.mail.get_connection")
+def _mail_connection(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
+    from django.core.mail.backends.base import BaseEmailBackend
+
+    return Made(BaseEmailBackend)
+
+
 @function("django.template.loader.get_template", "django.template.loader.select_template")
 def _get_template(reader: Reading, scope: Scope, node: ast.Call, arguments: Arguments) -> Value:
     from django.template.backends.django import Template

@@ -5,7 +5,7 @@ from typing import Any
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 from django.core.cache import CacheHandler, caches
-from django.core.files.storage import default_storage
+from django.core.files.storage import default_storage, storages
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
@@ -46,6 +46,8 @@ def _connection(handler: Any, alias: Any) -> Value:
 def item_of(thing: Any, key: Any) -> Value:
     if thing is caches or thing is connections:
         return _connection(thing, key)
+    if thing is storages:
+        return Made(backends.storage(str(key)))
     return live(thing[key]) if type(thing) is dict and isinstance(key, str) and key in thing else None
 
 

@@ -157,7 +157,7 @@ def _streams(entry: Entry) -> Iterator[Finding]:
         constants = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
         knows |= {each for each in constants if isinstance(each, str)}
         for each in functions.own_nodes(node):
-            if not knows & ASYNC_GUARDS and _iterates_synchronously(function, node, each):
+            if not knows & ASYNC_GUARDS and _iterates_synchronously(entry.made, function, node, each):
                 yield found(
                     211,
                     f"{entry.path} goes through every stream synchronously: one that is made asynchronously breaks "
@@ -179,10 +179,10 @@ def _streams(entry: Entry) -> Iterator[Finding]:
                 return
 
 
-def _iterates_synchronously(function: Any, node: Any, each: ast.AST) -> bool:
+def _iterates_synchronously(made: Any, function: Any, node: Any, each: ast.AST) -> bool:
     """A synchronous iterator that is put into streaming_content, or streaming_content that is gone through."""
     if isinstance(each, ast.Assign) and _is_stream(each.targets[0]):
-        return _is_synchronous(function, node, each.value)
+        return _is_synchronous(made, function, node, each.value)
     if isinstance(each, ast.For):
         return _is_stream(each.iter)
     if isinstance(each, ast.comprehension):
@@ -197,13 +197,13 @@ def _is_stream(expression: ast.expr) -> bool:
     return isinstance(expression, ast.Attribute) and expression.attr == "streaming_content"
 
 
-def _is_synchronous(function: Any, node: Any, value: ast.expr) -> bool:
+def _is_synchronous(made: Any, function: Any, node: Any, value: ast.expr) -> bool:
     """Whether it makes a synchronous iterator."""
     if isinstance(value, ast.GeneratorExp | ast.ListComp):
         return not any(generator.is_async for generator in value.generators)
     if not isinstance(value, ast.Call):
         return False
-    called = functions.value(function, value.func)
+    called = functions.function_of(_value(function, value.func, made)) or functions.value(function, value.func)
     if called in SYNC_ITERATORS:
         return True
     made_by = functions.node_of(called) or _defined_inside(node, value.func)

@@ -111,7 +111,7 @@ def element_of(query: Query) -> Value:
         return None
     loaded = None if query.select is None else {*query.select, *query.known}
     prefetched = None if query.prefetch is None else {*query.prefetch}
-    return Record(query.model, loaded, prefetched)
+    return Record(query.model, loaded, prefetched, query.deferred)
 
 
 def made(model: Any, arguments: Arguments) -> Record:
@@ -257,9 +257,23 @@ def _narrowed(query: Query, name: str, arguments: Arguments) -> Query:
     elif name == "prefetch_related":
         new.prefetch = _joined(query.prefetch, names)
         new.select = _joined(query.select, names)
+    elif name in ("only", "defer"):
+        new.deferred = _deferred(query, name, arguments)
     elif name == "raw":
         new.type = models.query.RawQuerySet
     return new
+
+
+def _deferred(query: Query, name: str, arguments: Arguments) -> frozenset[str]:
+    """The fields that aren't fetched after only() or defer(); none where the names aren't written down."""
+    names = _names(arguments)
+    if names is None or query.model is None:
+        return frozenset()
+    if name == "defer":
+        return query.deferred.union(names)
+    fields = {field.attname for field in query.model._meta.concrete_fields if not field.primary_key}
+    kept = {field.attname for field in query.model._meta.concrete_fields if {field.name, field.attname} & {*names}}
+    return frozenset(fields - kept)
 
 
 def _copy(names: set[str] | None) -> set[str] | None:

@@ -2,17 +2,18 @@
 
 import ast
 import inspect
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 from django.http import HttpRequest
 
-from django_asgi_deploy.checks import orm, resolve
+from django_asgi_deploy.checks import orm, others, resolve
 from django_asgi_deploy.checks.definitions import Function, FunctionNode, Sources, own_nodes
 from django_asgi_deploy.checks.events import Arguments
 from django_asgi_deploy.checks.expressions import is_djangos_view
-from django_asgi_deploy.checks.live import merged
+from django_asgi_deploy.checks.live import live, merged
 from django_asgi_deploy.checks.scope import Outcome, Scope, text_of
 from django_asgi_deploy.checks.statements import Statements
 from django_asgi_deploy.checks.values import Known, Made, Query, Record, Request, Value
@@ -27,7 +28,7 @@ class Parameters(Statements):
     """The part of the reader that knows what a function begins with."""
 
     sources: Sources
-    views: Collection[CodeType]  # the functions that URLs lead to
+    views: Mapping[CodeType, bool]  # the functions that URLs lead to; and if the session is loaded then
     _init: dict[type, dict[str, Value]]
 
     def read(self, function: Function, outer: Scope | None, arguments: Arguments, owner: Value) -> Outcome:
@@ -46,11 +47,15 @@ class Parameters(Statements):
                 value = arguments.named[parameter.arg]
             elif index < len(positional) and index < known_count:
                 value = positional[index]
-            else:
+            elif arguments.is_partial:
                 value = None
+            else:
+                value = _default(function, parameter)
             if value is None:
                 value = self._parameter(scope, parameter, index, is_entry=arguments.is_partial)
             scope.env[parameter.arg] = value
+            if isinstance(owner, Made) and isinstance(value, Request):
+                owner.attributes.setdefault("request", value)  # as View.setup() has it
 
     def _parameter(self, scope: Scope, parameter: ast.arg, index: int, *, is_entry: bool) -> Value:
         value = None
@@ -60,6 +65,8 @@ class Parameters(Statements):
             value = Request()
         if isinstance(value, Request) and not (is_entry and self._gets_request(scope.function)):
             return None  # somebody else's, who may have prepared it
+        if isinstance(value, Request) and scope.function.live is not None:
+            value.has_session = self.views.get(scope.function.live.__code__, False)
         return value
 
     def _gets_request(self, function: Function) -> bool:
@@ -119,7 +126,12 @@ class Parameters(Statements):
             self._init[cls] = {}
             made = Made(cls)
             function = resolve.plain_function(resolve.class_attribute(cls, "__init__"))
-            source = self.sources.of(function) if function and self.is_projects(function.__code__.co_filename) else None
+            source = None
+            if function is not None and self.is_projects(function.__code__.co_filename):
+                source = self.sources.of(function)
+            elif function is not None and others.may_be_read(function):
+                source = self.sources.of(function)
+                source = source and replace(source, is_others=True)
             if source is not None:
                 self.read(source, None, Arguments(is_partial=True), made)
             self._assigned_in_methods(made)
@@ -147,12 +159,37 @@ class Parameters(Statements):
         names = [each.arg for each in function.parameters[:1]]
         scope = Scope(function, is_elsewhere=True, env=dict.fromkeys(names, made))
         for node in own_nodes(function.node):
-            if isinstance(node, ast.Assign):
-                targets = [each for each in node.targets if isinstance(each, ast.Attribute)]
-                is_known = isinstance(node.value, ast.Call | ast.Constant)
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                called = node.value.value if isinstance(node.value, ast.Await) else node.value
+                is_known = isinstance(called, ast.Call | ast.Constant)
                 for target in targets:
+                    if not isinstance(target, ast.Attribute):
+                        continue
                     if isinstance(target.value, ast.Name) and target.value.id in names:
                         yield target.attr, self.value(scope, node.value) if is_known else None
+
+
+def _default(function: Function, parameter: ast.arg) -> Value:
+    """What a parameter has that nothing was passed for: the live function's, or a constant that is written down."""
+    arguments = function.node.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = dict(zip(reversed(positional), reversed(arguments.defaults), strict=False))
+    named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    defaults |= {each: default for each, default in named if default is not None}
+    default = defaults.get(parameter)
+    if default is None or isinstance(default, ast.Constant):
+        return Known(default.value) if default is not None else None
+    plain = function.live
+    if not isinstance(plain, FunctionType):
+        return None
+    if parameter in arguments.kwonlyargs:
+        given: Any = (plain.__kwdefaults__ or {}).get(parameter.arg)
+    else:
+        from_end = len(positional) - positional.index(parameter)
+        values = plain.__defaults__ or ()
+        given = values[-from_end] if from_end <= len(values) else None
+    return None if given is None else live(given)
 
 
 def self_of(function: Function) -> Value:

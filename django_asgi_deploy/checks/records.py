@@ -44,6 +44,10 @@ def record_attribute(reader: Reading, scope: Scope, node: ast.AST, record: Recor
         return _related_manager(record, name, raw)
     if isinstance(raw, files.FileDescriptor):
         return Made(raw.field.attr_class)
+    if isinstance(raw, DeferredAttribute) and name in record.deferred:
+        record.deferred -= {name}
+        scope.outcome.queries.append(name)
+        reader.emit(scope, events.Relation(node, record, name, is_forward=False, is_field=True))
     if isinstance(raw, DeferredAttribute) or raw is resolve.MISSING:
         return None
     return reader.member(scope, node, record, name, raw)
@@ -92,8 +96,16 @@ def set_attribute(record: Record, name: str) -> None:
         field = record.model._meta.get_field(name)
     except FieldDoesNotExist:
         return
+    record.deferred -= {getattr(field, "attname", name)}
     if field.is_relation and record.loaded is not None:
         record.loaded.add(name)
+
+
+def _refreshed(record: Record) -> None:
+    """Its fields are fetched, and its relations will be fetched again."""
+    record.deferred = frozenset()
+    if record.loaded:
+        record.loaded.clear()
 
 
 def is_own_method(record: Record, name: str) -> bool:
@@ -110,11 +122,13 @@ def call_on_record(reader: Reading, scope: Scope, node: ast.Call, bound: Bound, 
     if is_own_method(record, bound.name):
         scope.outcome.queries.append(text)
         reader.emit(scope, events.SyncQuery(node, text, twin(record.model, bound.name)))
+        if bound.name == "refresh_from_db":
+            _refreshed(record)
         return None
     if bound.name[:1] == "a" and is_own_method(record, bound.name[1:]):
         scope.outcome.queries.append(text)
-        if bound.name == "arefresh_from_db" and record.loaded:
-            record.loaded.clear()
+        if bound.name == "arefresh_from_db":
+            _refreshed(record)
         return Coroutine(None, node, text, is_query=True, uses_orm=True)
     function = resolve.plain_function(bound.function)
     return reader.enter_live(scope, node, function, arguments, record) if function else None

@@ -10,6 +10,7 @@ from django_asgi_deploy.checks import (
     called,
     channels,
     classes,
+    conditions,
     costs,
     definitions,
     deployment,
@@ -73,6 +74,7 @@ def run(inspected: Inspected, families: Iterable[Family] = (*SEPARATE_FAMILIES, 
     # The trees of all sources are large, and a server that has checked its project at the start doesn't need them.
     definitions.forget()
     scope.forget()
+    conditions.forget()
     functions.source_of.cache_clear()
     sources.text_of.cache_clear()
     return findings

@@ -1,6 +1,7 @@
 """One function while it is read: its names, and what was found in it so far."""
 
 import ast
+import os
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import FunctionType
@@ -30,6 +31,7 @@ class Problem:
     chain: tuple[str, ...] = ()
     cause: int | None = None  # what several lines have in common
     ifs: int = 0  # in how many of the synchronous functions on the way it depends on a condition
+    is_others: bool = False  # it is in an installed package that the project calls
 
     def seen_from(self, scope: "Scope", node: ast.AST, call: str) -> "Problem":
         """The same, from the line that calls the function in which it is."""
@@ -80,8 +82,8 @@ class Scope:
 
     @property
     def is_loop(self) -> bool:
-        """Whether this is a coroutine function itself, not something that one calls."""
-        return self.function.is_async
+        """Whether this is what runs on the event loop itself, not something that it calls."""
+        return self.function.is_async or self.function.runs_on_loop
 
     @property
     def is_conditional(self) -> bool:
@@ -89,7 +91,9 @@ class Scope:
 
     def place(self, node: ast.AST) -> Place:
         name = self.function.qualname.replace("<locals>.", "")
-        return Place(relative(self.function.file), getattr(node, "lineno", 0), name, getattr(node, "col_offset", None))
+        file = self.function.file
+        file = in_package(file) if self.function.is_others else relative(file)
+        return Place(file, getattr(node, "lineno", 0), name, getattr(node, "col_offset", None))
 
     def elsewhere(self) -> "Scope":
         """The same names, in a thread: what is found there is no problem of the loop's."""
@@ -137,6 +141,8 @@ class Reading(Protocol):
 
     def use(self, scope: Scope, node: ast.AST, value: Value, how: str) -> None: ...
 
+    def enter_context(self, scope: Scope, node: ast.expr, manager: Value, *, is_async: bool) -> Value: ...
+
     def emit(self, scope: Scope, event: Event) -> None: ...
 
     def enter(
@@ -145,9 +151,20 @@ class Reading(Protocol):
 
     def enter_inner(self, scope: Scope, node: ast.AST, inner: Inner, arguments: Arguments) -> Value: ...
 
+    def is_read(self, callee: Value) -> bool: ...
+
     def enter_live(
         self, scope: Scope, node: ast.AST, function: FunctionType, arguments: Arguments, owner: Value = None
     ) -> Value: ...
+
+
+def in_package(file: str) -> str:
+    """The file of an installed package, as one imports it."""
+    for name in ("site-packages", "dist-packages"):
+        _, found, path = file.rpartition(f"{os.sep}{name}{os.sep}")
+        if found:
+            return path
+    return relative(file)
 
 
 def text_of(node: ast.AST, limit: int = 60) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from types import ModuleType
+from typing import TypeGuard
 
 from django.apps import apps
 from django.conf import settings as django_settings
 
 from django_asgi_deploy.checks.channels import websocket_application
+from django_asgi_deploy.checks.definitions import own_nodes
 from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.frames import Place, relative
 from django_asgi_deploy.checks.guard import surviving
@@ -162,24 +164,44 @@ def event_streams(inspected: Inspected) -> Iterator[Finding]:
             )
 
 
-def _buffered(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
-    """Functions that make a stream of events and don't name the header: name, line and column of the response."""
+def _buffered(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
+    """Functions that make a stream of events and don't name the header: name, line and column of the response.
+
+    What they say includes what the module's own constants and functions say that they use.
+    """
+    others = {name: _texts(each) for each in tree.body for name in _names_of(each)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        texts = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
-        if any(isinstance(text, str) and text.lower() == UNBUFFERED.lower() for text in texts):
+        calls = [each for each in own_nodes(node) if _makes_stream(each)]
+        if not calls:
             continue
-        for call in ast.walk(node):
-            match call:
-                case ast.Call(func=ast.Name(id="StreamingHttpResponse") | ast.Attribute(attr="StreamingHttpResponse")):
-                    values = [*call.args, *(keyword.value for keyword in call.keywords)]
-                    if any(isinstance(each, ast.Constant) and _is_event_stream(each.value) for each in values):
-                        yield node.name, call.lineno, call.col_offset
+        used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} - {node.name}
+        texts = _texts(node).union(*(others.get(name, ()) for name in used))
+        if any(map(_is_event_stream, texts)) and UNBUFFERED.lower() not in {text.lower() for text in texts}:
+            call = next((each for each in calls if any(map(_is_event_stream, _texts(each)))), calls[0])
+            yield node.name, call.lineno, call.col_offset
 
 
-def _is_event_stream(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(EVENT_STREAM)
+def _texts(node: ast.AST) -> set[str]:
+    return {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+
+
+def _names_of(statement: ast.stmt) -> Iterator[str]:
+    """What a statement of a module defines, without imports."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        yield statement.name
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    yield from (each.id for each in targets if isinstance(each, ast.Name))
+
+
+def _makes_stream(node: ast.AST) -> TypeGuard[ast.Call]:
+    named = node.func if isinstance(node, ast.Call) else None
+    return "StreamingHttpResponse" in (getattr(named, "id", None), getattr(named, "attr", None))
+
+
+def _is_event_stream(text: str) -> bool:
+    return text.startswith(EVENT_STREAM)
 
 
 def _middleware_sets_the_header(inspected: Inspected) -> bool:

@@ -55,6 +55,11 @@ FUNCTIONS: dict[str, tuple[str, Level]] = {
     "psycopg2.connect": (THREAD, "error"),
     "sqlite3.connect": (THREAD, "warning"),
     "pymysql.connect": (THREAD, "error"),
+    # Classes that connect when they are made with the name of a host.
+    **{f"smtplib.{name}": (THREAD, "error") for name in _words("SMTP SMTP_SSL LMTP")},
+    **{f"ftplib.{name}": (THREAD, "error") for name in _words("FTP FTP_TLS")},
+    **{f"imaplib.{name}": (THREAD, "error") for name in _words("IMAP4 IMAP4_SSL")},
+    **{f"poplib.{name}": (THREAD, "error") for name in _words("POP3 POP3_SSL")},
     "hashlib.pbkdf2_hmac": (THREAD, "warning"),
     "hashlib.scrypt": (THREAD, "warning"),
 }
@@ -113,6 +118,8 @@ def _name(callee: Value) -> str | None:
 
 
 def _is_instant(name: str, event: Call) -> bool:
+    if name.startswith(("smtplib.", "ftplib.")):
+        return event.arguments.get(0, "host") is None and not (event.node.args or event.node.keywords)
     first = event.arguments.get(0, "secs")
     return name == "time.sleep" and isinstance(first, Known) and first.object == 0
 

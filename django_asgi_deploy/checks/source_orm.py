@@ -52,6 +52,8 @@ def evaluation(event: Evaluation, scope: Scope) -> Problem:
 def relation(event: Relation, scope: Scope) -> Problem:
     model, name = event.record.model.__name__, event.name
     hint = f'Load it with the {model}: .select_related("{name}"); or await sync_to_async(getattr)(..., "{name}").'
+    if event.is_field:
+        hint = f"Fetch it with the {model}: let only() or defer() leave {name} in; or await ....arefresh_from_db()."
     if event.is_forward:
         hint += f" For the key alone, {name}_id is there already."
     then = f"{model}.{name} isn't loaded yet, and {REFUSED}"

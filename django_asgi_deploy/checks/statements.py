@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from django_asgi_deploy.checks import calls, events, records, resolve
+from django_asgi_deploy.checks import calls, events, records, resolve, ways
+from django_asgi_deploy.checks.conditions import Sure, goes_round, is_broken_off, maybe, only_raises, takes_all
 from django_asgi_deploy.checks.events import Arguments
 from django_asgi_deploy.checks.expressions import Expressions
 from django_asgi_deploy.checks.live import joined, live
@@ -17,6 +18,7 @@ from django_asgi_deploy.checks.values import (
     Inner,
     Known,
     Made,
+    Mapping,
     Query,
     Record,
     Request,
@@ -37,7 +39,10 @@ class Statements(Expressions):
             visit: Callable[[Scope, Any], None] = getattr(
                 self, f"do_{type(statement).__name__.lower()}", self._do_other
             )
+            returns = len(scope.returned)
             visit(scope, statement)
+            if scope.function.is_others and len(scope.returned) > returns and not scope.is_over:
+                scope.branches += 1  # what follows runs only where it hasn't returned
 
     def _do_other(self, scope: Scope, statement: ast.stmt) -> None:
         self._other(scope, statement)
@@ -115,9 +120,11 @@ class Statements(Expressions):
             self._set_attribute(scope, target, self.value(scope, target.value), value)
         elif isinstance(target, ast.Subscript):
             base = self.value(scope, target.value)
-            self.value(scope, target.slice)
+            key = self.value(scope, target.slice)
             if isinstance(value, Coroutine):
                 value.used = True
+            if isinstance(base, Mapping) and isinstance(key, Known) and isinstance(key.object, str):
+                base.items[key.object] = value
             if isinstance(base, Session):
                 calls.touch_session(self, scope, target, base, "[]")
 
@@ -169,40 +176,58 @@ class Statements(Expressions):
         if asks is not None:  # here, a loop is running
             self.block(scope, node.body if asks else node.orelse)
             return
+        if (holds := self.truth(scope, node.test)) is not None:
+            self.block(scope, node.body if holds else node.orelse)
+            return
         self._branches(scope, [node.body, node.orelse])
 
     def _branches(self, scope: Scope, blocks: Sequence[Sequence[ast.stmt]]) -> None:
         """One of them runs."""
         before, ends = scope.env, []
+        state, states = ways.state_of(scope), []
+        sure = Sure(scope)
         scope.branches += 1
         for statements in blocks:
             scope.env = dict(before)
-            self.block(scope, statements)
+            ways.restore(state)
+            with sure.one_way(ends_well=not only_raises(statements)):
+                self.block(scope, statements)
             if not scope.is_over:
                 ends.append(scope.env)
+                states.append(ways.state_of(scope))
             scope.is_over = False
         scope.branches -= 1
+        sure.settle()
         scope.is_over = not ends
         scope.env = joined(ends) if ends else before
+        ways.meet(states)
 
     def do_match(self, scope: Scope, node: ast.Match) -> None:
         subject = self.value(scope, node.subject)
         before, ends = scope.env, [scope.env]
+        state = ways.state_of(scope)
+        states = [state]
+        if any(takes_all(case) for case in node.cases):
+            ends, states = [], []
         scope.branches += 1
         for case in node.cases:
             scope.env = dict(before)
+            ways.restore(state)
             for name in _captured(case.pattern):
                 scope.env[name] = None
-            if isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None and case.pattern.name:
-                scope.env[case.pattern.name] = subject
+            if isinstance(case.pattern, ast.MatchAs) and isinstance(case.pattern.pattern, ast.MatchClass | None):
+                scope.env[case.pattern.name or "_"] = subject
             if case.guard is not None:
                 self.test(scope, case.guard)
             self.block(scope, case.body)
             if not scope.is_over:
                 ends.append(scope.env)
+                states.append(ways.state_of(scope))
             scope.is_over = False
         scope.branches -= 1
-        scope.env = joined(ends)
+        scope.is_over = not ends
+        scope.env = joined(ends) if ends else before
+        ways.meet(states)
 
     def do_for(self, scope: Scope, node: ast.For) -> None:
         self._loop(scope, node, self.iterate(scope, node.iter, self.value(scope, node.iter), "for"))
@@ -213,18 +238,24 @@ class Statements(Expressions):
     def _loop(self, scope: Scope, node: ast.For | ast.AsyncFor, element: Value) -> None:
         before = dict(scope.env)
         self.assign(scope, node.target, element)
-        self.block(scope, node.body)
+        with maybe(scope, is_sure=goes_round(node)):
+            self.block(scope, node.body)
+        self._after_loop(scope, node, before)
+
+    def _after_loop(self, scope: Scope, node: ast.For | ast.AsyncFor | ast.While, before: dict[str, Value]) -> None:
+        """``else`` belongs to loops that nothing has broken off; after one that may be, it goes on in any case."""
         scope.is_over = False
-        scope.env = joined([scope.env, before])
+        after = scope.env = joined([scope.env, before])
         self.block(scope, node.orelse)
+        if scope.is_over and is_broken_off(node.body):
+            scope.is_over, scope.env = False, after
 
     def do_while(self, scope: Scope, node: ast.While) -> None:
         self.test(scope, node.test)
         before = dict(scope.env)
-        self.block(scope, node.body)
-        scope.is_over = False
-        scope.env = joined([scope.env, before])
-        self.block(scope, node.orelse)
+        with maybe(scope, is_sure=goes_round(node)):
+            self.block(scope, node.body)
+        self._after_loop(scope, node, before)
 
     def do_try(self, scope: Scope, node: ast.Try) -> None:
         caught = [(each, [*self._exceptions(scope, each.type)]) for each in node.handlers]
@@ -239,7 +270,8 @@ class Statements(Expressions):
             scope.env = joined([before, scope.env])
             if handler.name:
                 scope.env[handler.name] = None
-            self.block(scope, handler.body)
+            with maybe(scope):
+                self.block(scope, handler.body)
             if not scope.is_over:
                 ends.append(scope.env)
         scope.is_over = False
@@ -259,26 +291,30 @@ class Statements(Expressions):
         for item in node.items:
             manager = self.value(scope, item.context_expr)
             self.emit(scope, events.Entered(node, item.context_expr, manager))
-            entered = self._enter_context(scope, node, item.context_expr, manager)
+            is_async = isinstance(node, ast.AsyncWith)
+            entered = self.enter_context(scope, item.context_expr, manager, is_async=is_async)
             if item.optional_vars is not None:
                 self.assign(scope, item.optional_vars, entered)
         self.block(scope, node.body)
 
     do_asyncwith = do_with
 
-    def _enter_context(self, scope: Scope, node: ast.With | ast.AsyncWith, item: ast.expr, manager: Value) -> Value:
+    def enter_context(self, scope: Scope, node: ast.expr, manager: Value, *, is_async: bool) -> Value:
+        """What ``with`` gives; its methods run."""
         if isinstance(manager, Generator):
-            return self.exhaust(scope, item, manager)
+            return self.exhaust(scope, node, manager)
         if isinstance(manager, Symbol):
             return manager
         if not isinstance(manager, Made):
             return None
+        if manager.type is contextlib.closing:
+            return manager.arguments[0]
         result: Value = manager
-        names = ("__enter__", "__exit__") if isinstance(node, ast.With) else ("__aenter__", "__aexit__")
+        names = ("__aenter__", "__aexit__") if is_async else ("__enter__", "__exit__")
         for name in names:
             function = resolve.plain_function(resolve.class_attribute(manager.type, name))
             if function is not None and self.is_projects(function.__code__.co_filename):
-                value = self.enter_live(scope, item, function, Arguments(), manager)
+                value = self.enter_live(scope, node, function, Arguments(), manager)
                 value = value.result if isinstance(value, Coroutine) else value
                 result = value if name == names[0] else result
         return result

@@ -58,13 +58,14 @@ class Record:
     model: Any
     loaded: set[str] | None = None
     prefetched: set[str] | None = field(default_factory=set)
+    deferred: frozenset[str] = frozenset()  # its fields that only() or defer() has left in the database
 
     def has(self, relation: str) -> bool:
         return self.loaded is None or relation in self.loaded
 
     def opaque(self) -> None:
         """Somebody else had it in their hands."""
-        self.loaded = None
+        self.loaded, self.deferred = None, frozenset()
 
 
 @dataclass(eq=False)
@@ -77,6 +78,7 @@ class Query:
     select: set[str] | None = field(default_factory=set)  # None: who knows
     prefetch: set[str] | None = field(default_factory=set)
     known: set[str] = field(default_factory=set)  # relations that are there because of where it was asked for
+    deferred: frozenset[str] = frozenset()
     rows: str = "records"  # or "values"
     evaluated: bool = False  # its result is in memory
     is_iterator: bool = False
@@ -148,7 +150,10 @@ class Coroutine:
 
 @dataclass(eq=False)
 class Generator:
-    """What a generator function returned; its body runs when it is iterated."""
+    """What a generator function returned; its body runs when it is iterated.
+
+    Without a function, a generator expression: what it has given, or ``arguments`` say in which scope what will run.
+    """
 
     function: Any
     arguments: Any
