@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from random import getrandbits
 from typing import Any
 
@@ -97,7 +97,7 @@ class Observed:
         header = None if self.header is None else (self.header, seen.id.encode())
         token = request_id.set(seen.id)
 
-        async def observed_send(message: Message) -> None:
+        def observed_send(message: Message) -> Awaitable[None]:  # not async: one coroutine less for each message
             kind = message["type"]
             if kind == "http.response.body":
                 seen.bytes += len(message.get("body", b""))
@@ -109,7 +109,7 @@ class Observed:
                     message = _with_header(message, header)
             else:
                 message = _note_websocket(seen, message, header)
-            await send(message)
+            return send(message)
 
         for begin in self.beginners:
             begin(seen)
@@ -132,14 +132,16 @@ class Observed:
 
 def new_id() -> str:
     """32 hexadecimal digits, as in the trace ids of W3C's Trace Context."""
-    return f"{getrandbits(128):032x}"
+    return getrandbits(128).to_bytes(16).hex()
 
 
 def _with_header(message: Message, header: tuple[bytes, bytes]) -> Message:
     """The message with the header, unless the application has set it itself."""
     headers = message.get("headers") or ()
-    if any(name.lower() == header[0] for name, _ in headers):
-        return message
+    size = len(header[0])
+    for name, _ in headers:
+        if len(name) == size and name.lower() == header[0]:
+            return message
     return {**message, "headers": [*headers, header]}
 
 
