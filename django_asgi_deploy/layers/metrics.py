@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from django_asgi_deploy.handlers.pool import PoolStats
 from django_asgi_deploy.layers.observe import Observation
+from django_asgi_deploy.layers.route import note_route
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ class Exposition:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.metrics.start()
         if scope["type"] == "http" and self._is_meant(scope):
+            note_route(scope, self.path[1:])
             await self._answer(scope, send)
         else:
             await self.app(scope, receive, send)

@@ -23,8 +23,8 @@ class Observation:
     ``status`` (0 before there is one) of a WebSocket is 101 once it is accepted. ``bytes`` counts those of the body,
     or of the messages sent. ``seconds`` is what all of it took, ``waited`` (seconds) how much of that was spent in the
     queue for a thread. ``request`` is Django's request, until the end. ``route`` is the URL pattern, as in
-    ``resolver_match.route``; None where none matched, or Django wasn't asked. ``left`` says that the client went before
-    the end.
+    ``resolver_match.route``, or what another layer calls it that answered; None where none matched. ``left`` says that
+    the client went before the end.
     """
 
     __slots__ = ("begun", "bytes", "complete", "id", "left", "request", "route", "scope", "seconds", "status", "waited")
@@ -49,8 +49,8 @@ class Observation:
     def part_with_request(self) -> None:
         """It has the scope, and the scope has this: only the garbage collector would find them."""
         if self.request is not None:
-            match = self.request.resolver_match
-            self.route = None if match is None else match.route
+            if match := self.request.resolver_match:
+                self.route = match.route
             self.request = None
 
     def end(self, failed: bool) -> None:

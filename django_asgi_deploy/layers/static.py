@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 
+from django_asgi_deploy.layers.route import note_route
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -40,14 +41,15 @@ class ThroughFinders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         files = cast(ASGIApp, self.files)
+        base_url = self.files.base_url
         root = get_script_prefix(scope).rstrip("/")
-        if root and scope["path"].startswith(f"{root}/"):
-            # Below a root_path STATIC_URL = "static/" is meant from there. Django's handler knows "/static/" only.
-            path = scope["path"].removeprefix(root)
-            base_url = self.files.base_url
-            if path.startswith(base_url.path) and not base_url.netloc:
-                await files({**scope, "path": path, "root_path": ""}, receive, send)
-                return
+        is_below_root = bool(root) and scope["path"].startswith(f"{root}/")
+        path = scope["path"].removeprefix(root) if is_below_root else scope["path"]
+        if path.startswith(base_url.path) and not base_url.netloc:
+            note_route(scope, f"{base_url.path[1:]}*")
+            if is_below_root:
+                # Below a root_path STATIC_URL = "static/" is meant from there. Django's handler knows "/static/" only.
+                scope = {**scope, "path": path, "root_path": ""}
         await files(scope, receive, send)
 
 
@@ -85,6 +87,7 @@ class Collected:
         if response is None:
             await self.app(scope, receive, send)
         else:
+            note_route(scope, f"{self.url[1:]}*")
             await self._send(response, send)
 
     async def _send(self, response: "Response", send: Send) -> None:
