@@ -57,6 +57,11 @@ def prepare(site: Site) -> None:
     (collected / "style.css.gz").write_bytes(gzip.compress((assets / "style.css").read_bytes()))
     (site.folder / "secret.txt").write_text("the secret")
     (collected / "link.txt").symlink_to(site.folder / "secret.txt")
+    (collected / "nothing.txt").symlink_to(site.folder / "nothing.txt")  # as collectstatic --link leaves it
+    (collected / "outside").symlink_to(site.folder)
+    (collected / "circle").symlink_to(collected)
+    (collected / "inside.txt").symlink_to(collected / "digits.txt")
+    os.mkfifo(collected / "pipe.txt")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,10 @@ def test_collected_files_are_served_without_debug_and_the_site_beside_them(serve
     assert answer.headers["cache-control"] == "max-age=60, public"
     assert b"Hello" in server.get("/")
     assert "static files are not served" not in server.output
+
+
+def test_a_link_within_the_folder_is_followed(server: Server) -> None:
+    assert get(server, "/static/inside.txt").body == b"0123456789"
 
 
 def test_a_name_that_the_manifest_gave_may_be_kept_for_ever(server: Server) -> None:
@@ -134,6 +143,10 @@ def test_a_name_in_any_language_is_found(server: Server) -> None:
         "/static/digits.txt/",
         "/static/%ff",
         "/static/link.txt",
+        "/static/nothing.txt",
+        "/static/outside/secret.txt",
+        "/static/circle/digits.txt",
+        "/static/pipe.txt",
         "/static/style.css.gz",
         "//static/digits.txt",
     ],

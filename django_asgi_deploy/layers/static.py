@@ -2,8 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Collection
+import re
+import stat
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 MAX_AGE_SECONDS = 60  # of a file whose name doesn't change with its content
 BLOCK_BYTES = 2**18
 IN_PLACE_BYTES = 2**16  # as nginx does, small files are read where the request is: a thread would take longer
+
+_RANGE = re.compile(r"bytes=(?:[0-9]+-[0-9]*|-0*[1-9][0-9]*)")  # RFC 9110, section 14.1.1: one, of bytes
 
 _HEADERS = {
     b"accept-encoding": "HTTP_ACCEPT_ENCODING",
@@ -68,13 +73,12 @@ class Collected:
             return url_of_file.removeprefix(url) in immutable
 
         self.app = app
-        self.files = ServeStaticASGI(
-            None,
-            root=folder,
-            prefix=url,
-            max_age=MAX_AGE_SECONDS,
-            immutable_file_test=is_immutable,
-        ).files
+        table = ServeStaticASGI(None, max_age=MAX_AGE_SECONDS, immutable_file_test=is_immutable)
+        found = dict(_regular_files(folder))
+        for path in found:
+            name = os.path.relpath(path, folder).replace(os.sep, "/")
+            table.add_file_to_dictionary(url + name, path, root=folder, stat_cache=found)
+        self.files = table.files
         self.url = url
         self._executor: ThreadPoolExecutor | None = None
 
@@ -114,18 +118,20 @@ class Collected:
 
     @staticmethod
     def _response(file: "StaticFile", scope: Scope) -> "Response | None":
-        """None if the file is no longer there."""
+        """None if the file is no longer there, or isn't ours to read."""
         asked = {_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _HEADERS}
         if tags := asked.get("HTTP_IF_NONE_MATCH"):
             # A proxy that compresses makes it weak; several, and "*", are the client's right. RFC 9110, section 13.1.2
             known = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
             asked["HTTP_IF_NONE_MATCH"] = file.etag if file.etag in known or "*" in known else ""
+        if not _RANGE.fullmatch(asked.get("HTTP_RANGE", "")):  # ServeStatic takes what int() takes, such as "+1_0"
+            asked.pop("HTTP_RANGE", None)
         condition = asked.get("HTTP_IF_RANGE")
         if condition is not None and condition.strip() not in (file.etag, _header(file, "Last-Modified")):
             asked.pop("HTTP_RANGE", None)  # the client has a part of another version
         try:
             return file.get_response(scope["method"], asked)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
 
     async def _send_body(self, body: Any, size: int, send: Send) -> None:
@@ -142,6 +148,18 @@ class Collected:
             await send({"type": "http.response.body", "body": block, "more_body": size > 0 and bool(block)})
             if not block:
                 return
+
+
+def _regular_files(folder: str | os.PathLike[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Each with its path. ServeStatic's own search ends with an error at a link to nothing, and walks through all that
+    a link leads to, be it ``/`` or a circle."""
+    for path, _, names in os.walk(folder):
+        for name in names:
+            file = os.path.join(path, name)
+            with suppress(OSError):
+                found = os.stat(file)
+                if stat.S_ISREG(found.st_mode):
+                    yield file, found
 
 
 def _header(file: "StaticFile", name: str) -> str | None:
