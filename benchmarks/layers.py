@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each layer adds to a request that it lets through, in microseconds of this process.
 
-``python benchmarks/layers.py [--seconds 10]``; needs the package and its dependencies, no server.
+``python benchmarks/layers.py [--seconds 10]``; needs the package, its dependencies and prometheus_client.
 Rounds measure all layers in turn around the same application; of a layer's rounds the fastest counts, less that of the
 application alone.
 """
@@ -25,6 +25,7 @@ from django_asgi_deploy.layers.accesslog import AccessLog
 from django_asgi_deploy.layers.health import Health, Readiness
 from django_asgi_deploy.layers.lifespan import Contexts
 from django_asgi_deploy.layers.limits import BodyLimit, Deadline, InFlight
+from django_asgi_deploy.layers.metrics import Metrics
 from django_asgi_deploy.layers.mount import Mount
 from django_asgi_deploy.layers.observe import Observed
 from django_asgi_deploy.layers.proxy import Behind, Forwarding
@@ -71,6 +72,11 @@ def in_context(app: ASGIApp) -> ASGIApp:
     return contexts
 
 
+def in_metrics(app: ASGIApp) -> ASGIApp:
+    metrics = Metrics(None)
+    return Observed(app, [metrics.end], [metrics.begin])
+
+
 LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
     "LIFESPAN": in_context,
     "LIVE_PATH, READY_PATH": lambda app: Health(
@@ -83,6 +89,7 @@ LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
     "TRUSTED_PROXIES (address, scheme)": lambda app: Behind(app, Forwarding(TrustedHosts(["127.0.0.1"]), FORWARDED)),
     "REQUEST_ID_HEADER": lambda app: Observed(app, [], request_id_header="x-request-id"),
     "ACCESS_LOG (json), to /dev/null": lambda app: Observed(app, [AccessLog("json")]),
+    "METRICS_PATH": in_metrics,
     "MOUNTS": lambda app: Mount({"/api": hello}, app),
 }
 
