@@ -183,6 +183,20 @@ def test_the_directory_of_the_workers_is_made_and_removed(monkeypatch: pytest.Mo
     assert not Path(folder).exists()
 
 
+def test_a_directory_that_was_tidied_away_is_made_anew_by_the_next_process(measured: Site, tmp_path: Path) -> None:
+    """As systemd-tmpfiles does with what nobody has touched for ten days."""
+    with measured.serve(**{multiprocess.VARIABLE: str(tmp_path / "gone")}) as server:
+        assert get(server, "/async").status == 200
+        until(partial(has, server, labelled(REQUESTS, method="GET", route="/async", status=200), 1))
+
+
+def test_requests_are_answered_though_nobody_can_count_them(measured: Site, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    with measured.serve(**{multiprocess.VARIABLE: str(tmp_path / "a file" / "gone")}) as server:
+        assert get(server, "/async").status == 200
+        server.wait_for("A request couldn't be noted")
+
+
 def test_without_the_library_it_says_what_to_install(site: Site) -> None:
     site.append("mysite/settings", "import sys; sys.modules['prometheus_client'] = None\n")
     result = site.run("--metrics-path", "/metrics")

@@ -48,13 +48,16 @@ class AccessLog:
             check_format(template)
             self.line = lambda seen: template.format_map(Fields(seen))
         self._ended: list[Observation] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __call__(self, seen: Observation) -> None:
         # All that end in one turn of the event loop are written at its end: in the middle of a request, the code that
         # writes a line comes into a cold cache, and leaves one behind.
-        if not self._ended:
-            asyncio.get_running_loop().call_soon(self._write)
+        loop = asyncio.get_running_loop()
         self._ended.append(seen)
+        if len(self._ended) == 1 or loop is not self._loop:  # the other one may never come to it
+            self._loop = loop
+            loop.call_soon(self._write)
 
     def _write(self) -> None:
         ended, self._ended = self._ended, []
@@ -185,12 +188,17 @@ def masked(query: str) -> str:
     """The query string with the values of parameters that may be secrets replaced."""
     if not _MAY_HOLD_SECRET.search(query.lower()):  # six times faster than to ignore the case
         return query
-    return re.sub(r"[^&;]+", _masked_parameter, query)
+    return "&".join(map(_masked_parameters, query.split("&")))
 
 
-def _masked_parameter(match: re.Match[str]) -> str:
-    name, equals, value = match[0].partition("=")
-    return f"{name}={MASK}" if equals and value and _SECRET.search(unquote_plus(name)) else match[0]
+def _masked_parameters(text: str) -> str:
+    """One, or several with semicolons between them, or a secret with semicolons in it: behind one, all is hidden."""
+    parts = text.split(";")
+    for number, part in enumerate(parts):
+        name, _, value = part.partition("=")
+        if value and _SECRET.search(unquote_plus(name)):
+            return ";".join([*parts[:number], f"{name}={MASK}"])
+    return text
 
 
 # ------------------------------------------------------------------ JSON

@@ -112,7 +112,7 @@ class Observed:
             return send(message)
 
         for begin in self.beginners:
-            begin(seen)
+            quietly(begin, seen)
         failed = True
         try:
             await self.app({**scope, OBSERVATION: seen}, receive, observed_send)

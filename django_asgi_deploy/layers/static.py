@@ -92,9 +92,9 @@ class Collected:
             await self.app(scope, receive, send)
         else:
             note_route(scope, f"{self.url[1:]}*")
-            await self._send(response, send)
+            await self._send(response, receive, send)
 
-    async def _send(self, response: "Response", send: Send) -> None:
+    async def _send(self, response: "Response", receive: Receive, send: Send) -> None:
         body = response.file
         try:
             await send(
@@ -111,7 +111,7 @@ class Collected:
             if body is None:
                 await send({"type": "http.response.body", "body": b""})
             else:
-                await self._send_body(body, _length(response), send)
+                await self._send_body(body, _length(response), receive, send)
         finally:
             if body is not None:
                 cast(Any, body).close()
@@ -134,20 +134,31 @@ class Collected:
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
 
-    async def _send_body(self, body: Any, size: int, send: Send) -> None:
+    async def _send_body(self, body: Any, size: int, receive: Receive, send: Send) -> None:
         if size <= IN_PLACE_BYTES:
             await send({"type": "http.response.body", "body": body.read(size)})
             return
         loop = asyncio.get_running_loop()
         if self._executor is None:
             self._executor = ThreadPoolExecutor(2, "static-files")
-        while size > 0:
-            block = await loop.run_in_executor(self._executor, body.read, min(BLOCK_BYTES, size))
-            size -= len(block)
-            # A file that has become shorter ends the connection instead of the response: the server sees to it.
-            await send({"type": "http.response.body", "body": block, "more_body": size > 0 and bool(block)})
-            if not block:
-                return
+        leaving = loop.create_task(_left(receive))
+        try:
+            while (
+                size > 0 and not leaving.done()
+            ):  # servers take what is sent to a client that has left, and say nothing
+                block = await loop.run_in_executor(self._executor, body.read, min(BLOCK_BYTES, size))
+                size -= len(block)
+                # A file that has become shorter ends the connection instead of the response: the server sees to it.
+                await send({"type": "http.response.body", "body": block, "more_body": size > 0 and bool(block)})
+                if not block:
+                    return
+        finally:
+            leaving.cancel()
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _regular_files(folder: str | os.PathLike[str]) -> Iterator[tuple[str, os.stat_result]]:

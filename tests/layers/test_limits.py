@@ -46,6 +46,7 @@ CHUNKED = [(b"transfer-encoding", b"chunked")]
     [
         ([b"x" * 10], [(b"content-length", b"10")], 200),
         ([b"x" * 11], [(b"content-length", b"11")], 413),
+        ([b"x" * 11], [(b"content-length", b"9" * 5000)], 413),
         ([b"x" * 10], CHUNKED, 200),
         ([b"x" * 5, b"x" * 5], CHUNKED, 200),
         ([b"x" * 11], CHUNKED, 413),
