@@ -144,12 +144,11 @@ class Metrics:
 
     def start(self) -> None:
         """Begin to look at the process now and then."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self.families.worker_starts.inc()
             self.families.worker_start_time.set(time.time())
-        self._loop = loop
         self.sample(0.0)
         self._sample_later(loop)
 
