@@ -236,10 +236,9 @@ def _lifespan(handler: DjangosHandler, websocket: ASGIApp | None) -> ASGIApp:
 
 
 def _has_lifespan(settings: conf.Settings) -> bool:
-    """Also for the signals: under a server that sends no lifespan somebody must think of them."""
-    return bool(settings.lifespan) or any(
-        signal.has_listeners(Application) for signal in (signals.startup, signals.shutdown)
-    )
+    """Also for what else may have one: under a server that sends no lifespan somebody must think of it."""
+    is_theirs = settings.lifespan or settings.middleware or settings.mounts or settings.websocket
+    return bool(is_theirs) or any(signal.has_listeners(Application) for signal in (signals.startup, signals.shutdown))
 
 
 def _health(settings: conf.Settings, forwarding: Forwarding) -> Layer:

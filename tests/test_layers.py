@@ -45,6 +45,8 @@ LEVELS = {
     "layers.static": 1,
     "layers.websocket": 1,
     "layers.proxy": 1,
+    "layers.route": 0.5,
+    "layers.logwriter": 1,
     "layers.observe": 2,
     "layers.accesslog": 3,
     "layers.metrics": 3,

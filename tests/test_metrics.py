@@ -183,6 +183,20 @@ def test_the_directory_of_the_workers_is_made_and_removed(monkeypatch: pytest.Mo
     assert not Path(folder).exists()
 
 
+def test_a_directory_that_was_tidied_away_is_made_anew_by_the_next_process(measured: Site, tmp_path: Path) -> None:
+    """As systemd-tmpfiles does with what nobody has touched for ten days."""
+    with measured.serve(**{multiprocess.VARIABLE: str(tmp_path / "gone")}) as server:
+        assert get(server, "/async").status == 200
+        until(partial(has, server, labelled(REQUESTS, method="GET", route="/async", status=200), 1))
+
+
+def test_requests_are_answered_though_nobody_can_count_them(measured: Site, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    with measured.serve(**{multiprocess.VARIABLE: str(tmp_path / "a file" / "gone")}) as server:
+        assert get(server, "/async").status == 200
+        server.wait_for("A request couldn't be noted")
+
+
 def test_without_the_library_it_says_what_to_install(site: Site) -> None:
     site.append("mysite/settings", "import sys; sys.modules['prometheus_client'] = None\n")
     result = site.run("--metrics-path", "/metrics")
@@ -203,3 +217,43 @@ def test_promtool_has_nothing_against_it(measured: Site, tmp_path: Path, shared:
         text = get(server, "/metrics").body
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=DEADLINE_SECONDS)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def test_what_django_does_not_see_has_the_name_of_who_answered(measured: Site) -> None:
+    require_package("servestatic")
+    measured.write(
+        "mysite/mounted",
+        """
+        async def application(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"mounted"})
+        """,
+    )
+    (measured.folder / "collected").mkdir()
+    (measured.folder / "collected" / "site.css").write_text("a {}")
+    options = {"METRICS_PATH": "/metrics", "LIVE_PATH": "/livez", "MOUNTS": {"/api": "mysite.mounted:application"}}
+    measured.append(
+        "mysite/settings",
+        f"""
+        ASGI_DEPLOY = {options}
+        INSTALLED_APPS += ["django.contrib.staticfiles"]
+        STATIC_URL = "static/"
+        STATIC_ROOT = {str(measured.folder / "collected")!r}
+        """,
+    )
+    with measured.serve() as server:
+        for path in ("/static/site.css", "/api", "/api/users/7", "/livez", "/nowhere", "/static/nothing.css"):
+            get(server, path)
+        metrics(server)
+        for route, status, number in (
+            ("/static/*", 200, 1),
+            ("/api/*", 200, 2),
+            ("/livez", 200, 1),
+            ("/metrics", 200, 1),
+            ("(none)", 404, 2),
+        ):
+            until(partial(has_at_least, server, labelled(REQUESTS, method="GET", route=route, status=status), number))
+
+
+def has_at_least(server: Server, name: str, value: float) -> bool:
+    return metrics(server).get(name, 0) >= value

@@ -12,7 +12,7 @@ import pytest
 
 from django_asgi_deploy import lines
 from django_asgi_deploy.layers import accesslog
-from django_asgi_deploy.layers.observe import Observed
+from django_asgi_deploy.layers.observe import Observation, Observed
 from django_asgi_deploy.logging import JSONFormatter, RequestIDFilter, get_request_id
 from tests.layers.asgi import Seen, exchange, http
 from tests.tables import rows
@@ -279,7 +279,8 @@ def test_each_field_that_a_format_may_have_is_made() -> None:
         ("access_token=x&page=2", "access_token=***&page=2"),
         ("user%5Bpassword%5D=x", "user%5Bpassword%5D=***"),
         ("%70assword=x", "%70assword=***"),
-        ("apiKey=x;sig=y", "apiKey=***;sig=***"),
+        ("a=1;sig=y;b=2&c=3", "a=1;sig=***&c=3"),
+        ("password=half;half", "password=***"),
         ("X-Amz-Signature=x&X-Amz-Credential=y", "X-Amz-Signature=***&X-Amz-Credential=***"),
         ("keyword=cats&zipcode=1010&monkey=1&design=2", "keyword=cats&zipcode=1010&monkey=1&design=2"),
         ("token=&token", "token=&token"),
@@ -304,6 +305,25 @@ def test_whatever_the_bytes_a_line_is_one_line(style: str, caplog: pytest.LogCap
     assert len(record.getMessage().splitlines()) == 1
     assert json.loads(JSONFormatter().format(record))["status"] == 200
     assert pickle.loads(pickle.dumps(record)).request_fields["status"] == 200  # as handlers to other processes do
+
+
+def test_an_event_loop_that_ended_too_early_silences_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    log = accesslog.AccessLog("{path}")
+    seen = Observation(http("/first"), "1")
+    loop = asyncio.new_event_loop()
+
+    async def end_at_once() -> None:
+        loop.call_soon(loop.stop)
+        await asyncio.sleep(0)
+        log(seen)
+
+    task = loop.create_task(end_at_once())
+    loop.run_forever()
+    assert task.done()
+    loop.close()
+    with caplog.at_level(logging.INFO, "django_asgi_deploy.access"):
+        asyncio.run(exchange(Observed(Seen(), [log]), http("/second")))
+    assert [record.getMessage() for record in caplog.records] == ["/first", "/second"]
 
 
 def test_an_observer_that_fails_does_not_fail_the_request(caplog: pytest.LogCaptureFixture) -> None:

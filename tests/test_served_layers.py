@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -363,6 +364,19 @@ def test_who_gets_no_place_in_time_gets_503(site: Site) -> None:
         server.wait_for("Service Unavailable: GET '/hello': 1 requests are in flight")
         release(site)
         assert waiting.result() == (200, b"late")
+
+
+def test_bodies_that_come_slowly_take_no_places(site: Site) -> None:
+    with serving(configured(site, MAX_IN_FLIGHT=1, IN_FLIGHT_TIMEOUT_SECONDS=0)) as server:
+        head = b"POST /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n"
+        with server.connect() as first, server.connect() as second:
+            for sock in (first, second):
+                sock.sendall(head + b"a")
+            assert get(server, "/hello")[0] == 200
+            for sock in (first, second):
+                sock.sendall(b"b")
+                answer = b"".join(iter(partial(sock.recv, 65536), b""))
+                assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_client_that_sends_all_of_a_body_that_is_too_large_still_gets_its_413(site: Site) -> None:

@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.programs import require_package
 from tests.tables import rows
-from tests.utils import Server, Site, clean_environment
+from tests.utils import Server, Site, clean_environment, until
 
 SETTINGS = """
     import pathlib
@@ -57,6 +58,13 @@ def prepare(site: Site) -> None:
     (collected / "style.css.gz").write_bytes(gzip.compress((assets / "style.css").read_bytes()))
     (site.folder / "secret.txt").write_text("the secret")
     (collected / "link.txt").symlink_to(site.folder / "secret.txt")
+    (collected / "dangling.txt").symlink_to(site.folder / "not there")  # as collectstatic --link leaves it
+    (collected / "outside").symlink_to(site.folder)
+    (collected / "circle").symlink_to(collected)
+    (collected / "inside.txt").symlink_to(collected / "digits.txt")
+    os.mkfifo(collected / "pipe.txt")
+    (collected / "sparse.bin").touch()
+    os.truncate(collected / "sparse.bin", 2**30)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +84,10 @@ def test_collected_files_are_served_without_debug_and_the_site_beside_them(serve
     assert answer.headers["cache-control"] == "max-age=60, public"
     assert b"Hello" in server.get("/")
     assert "static files are not served" not in server.output
+
+
+def test_a_link_within_the_folder_is_followed(server: Server) -> None:
+    assert get(server, "/static/inside.txt").body == b"0123456789"
 
 
 def test_a_name_that_the_manifest_gave_may_be_kept_for_ever(server: Server) -> None:
@@ -103,6 +115,25 @@ def test_who_accepts_a_compressed_variant_gets_it(server: Server) -> None:
 def test_a_large_file_arrives_whole_and_in_part(server: Server) -> None:
     assert get(server, "/static/large.bin").body == LARGE
     assert get(server, "/static/large.bin", "Range: bytes=100000-900000").body == LARGE[100000:900001]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_file_whose_client_has_left_is_not_read_to_its_end(server: Server) -> None:
+    folder = Path(f"/proc/{server.process.pid}")
+
+    def is_open() -> bool:
+        return any(os.path.realpath(each).endswith("sparse.bin") for each in (folder / "fd").iterdir())
+
+    def read_bytes() -> int:
+        return int((folder / "io").read_text().split()[1])
+
+    before = read_bytes()
+    with server.connect() as sock:
+        sock.sendall(b"GET /static/sparse.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        sock.recv(1000)
+        assert is_open()
+    until(lambda: not is_open())
+    assert read_bytes() - before < 2**29
 
 
 def test_head_has_the_headers_and_no_body(server: Server) -> None:
@@ -134,6 +165,10 @@ def test_a_name_in_any_language_is_found(server: Server) -> None:
         "/static/digits.txt/",
         "/static/%ff",
         "/static/link.txt",
+        "/static/dangling.txt",
+        "/static/outside/secret.txt",
+        "/static/circle/digits.txt",
+        "/static/pipe.txt",
         "/static/style.css.gz",
         "//static/digits.txt",
     ],

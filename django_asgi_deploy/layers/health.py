@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django_asgi_deploy.layers.route import note_route
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger("django_asgi_deploy.health")
@@ -164,7 +165,9 @@ class Health:
         answer = self.answers.get(path)
         if answer is None:
             await self.app(scope, receive, send)
-        elif scope["method"] in ("GET", "HEAD"):
+            return
+        note_route(scope, path[1:])
+        if scope["method"] in ("GET", "HEAD"):
             await _send(scope, send, *await answer(scope))
         else:
             await _send(scope, send, 405, {"error": "expected GET or HEAD"}, (b"allow", b"GET, HEAD"))

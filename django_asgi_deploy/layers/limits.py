@@ -46,7 +46,7 @@ def _announced(scope: Scope) -> tuple[int | None, bool]:
     length = None
     for name, value in scope["headers"]:
         if name == b"content-length":
-            length = int(value) if value.isdigit() else None
+            length = int(value[:20]) if value.isdigit() else None  # int() raises at 4300 digits
         elif name == b"transfer-encoding":
             return None, True
     return length, False
@@ -197,8 +197,9 @@ class _Timed:
 class InFlight:
     """Lets ``maximum`` requests at once through to ``app``; others wait for their turn, in order.
 
-    Who has waited for ``timeout_seconds`` is answered with 503. A response counts until its end. WebSockets don't
-    count: they stay for long and do little, and a few hundred of them would keep every request out.
+    Who has waited for ``timeout_seconds`` is answered with 503. A request counts from the end of its body, so that slow
+    senders keep nobody out, until the end of its response. WebSockets don't count: they stay for long and do little,
+    and a few hundred of them would keep every request out.
     """
 
     def __init__(self, app: ASGIApp, maximum: int, timeout_seconds: float) -> None:
@@ -210,17 +211,22 @@ class InFlight:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif await self._has_place():
+        elif _has_body(scope):
+            await _Arriving(self, scope, receive, send)()
+        elif await self.finds_place():
             try:
                 await self.app(scope, receive, send)
             finally:
                 self.places.release()
         else:
-            logger.warning("Service Unavailable: %s: %d requests are in flight", _label(scope), self.maximum)
-            seconds = max(1, math.ceil(self.timeout_seconds))
-            await _answer(scope, send, 503, "Service Unavailable", (b"retry-after", b"%d" % seconds))
+            await self.refuse(scope, send)
 
-    async def _has_place(self) -> bool:
+    async def refuse(self, scope: Scope, send: Send) -> None:
+        logger.warning("Service Unavailable: %s: %d requests are in flight", _label(scope), self.maximum)
+        seconds = max(1, math.ceil(self.timeout_seconds))
+        await _answer(scope, send, 503, "Service Unavailable", (b"retry-after", b"%d" % seconds))
+
+    async def finds_place(self) -> bool:
         if not self.places.locked():
             return await self.places.acquire()
         try:
@@ -228,6 +234,61 @@ class InFlight:
                 return await self.places.acquire()
         except TimeoutError:
             return False
+
+
+def _has_body(scope: Scope) -> bool:
+    length, is_chunked = _announced(scope)
+    if length is None and not is_chunked:  # from HTTP/2 on, neither needs to be there
+        return not scope["http_version"].startswith("1") and scope["method"] not in ("GET", "HEAD")
+    return is_chunked or length != 0
+
+
+class _Arriving:
+    """One request that takes its place when the application has received the whole body.
+
+    Without one, the application sees a client that leaves. Who answers before takes none.
+    """
+
+    def __init__(self, limit: InFlight, scope: Scope, receive: Receive, send: Send) -> None:
+        self.limit = limit
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.has_started = False
+        self.has_place = False
+        self.is_refused = False
+
+    async def __call__(self) -> None:
+        try:
+            await self.limit.app(self.scope, self.receive, self.send)
+        except Exception:
+            if not self.is_refused:
+                raise
+            logger.debug("What became of the application after the 503", exc_info=True)
+        finally:
+            if self.has_place:
+                self.limit.places.release()
+
+    async def receive(self) -> Message:
+        message: Message = {"type": "http.disconnect"}
+        if not self.is_refused:
+            message = await self._receive()
+            is_whole = message["type"] == "http.request" and not message.get("more_body", False)
+            if is_whole and not (self.has_place or self.has_started) and not await self._finds_place():
+                message = {"type": "http.disconnect"}
+        return message
+
+    async def _finds_place(self) -> bool:
+        self.has_place = await self.limit.finds_place()
+        if not self.has_place:
+            self.is_refused = True
+            await self.limit.refuse(self.scope, self._send)
+        return self.has_place
+
+    async def send(self, message: Message) -> None:
+        if not self.is_refused:
+            self.has_started = True
+            await self._send(message)
 
 
 async def _answer(

@@ -6,6 +6,7 @@ anybody: the library then keeps its values in files there, and whichever worker 
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -15,10 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from django_asgi_deploy.handlers.pool import PoolStats
 from django_asgi_deploy.layers.observe import Observation
+from django_asgi_deploy.layers.route import note_route
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Histogram
+
+logger = logging.getLogger("django_asgi_deploy.metrics")
 
 SAMPLE_SECONDS = 1.0  # between two looks at the loop, the pool and the memory
 
@@ -38,6 +42,9 @@ class Families:
 
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge, Histogram
+
+        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            os.makedirs(folder, mode=0o700, exist_ok=True)  # whoever tidies /tmp may have taken it for forgotten
 
         def now(name: str, text: str, mode: Literal["livesum", "livemax", "liveall"] = "livesum") -> Gauge:
             return Gauge(f"django_asgi_{name}", text, multiprocess_mode=mode)
@@ -131,16 +138,17 @@ class Metrics:
 
     # The state of the process
 
+    def is_new_here(self) -> bool:
+        """Whether ``start`` is to be called: once for each process and event loop."""
+        return self._loop is not asyncio.get_running_loop() or self._pid != os.getpid()
+
     def start(self) -> None:
-        """Begin to look now and then; once for each process and event loop."""
-        loop = asyncio.get_running_loop()
-        if self._loop is loop and self._pid == os.getpid():
-            return
+        """Begin to look at the process now and then."""
+        loop = self._loop = asyncio.get_running_loop()
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self.families.worker_starts.inc()
             self.families.worker_start_time.set(time.time())
-        self._loop = loop
         self.sample(0.0)
         self._sample_later(loop)
 
@@ -186,11 +194,19 @@ class Exposition:
         self.trusts = trusts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.metrics.start()
+        if self.metrics.is_new_here():
+            self._start()
         if scope["type"] == "http" and self._is_meant(scope):
+            note_route(scope, self.path[1:])
             await self._answer(scope, send)
         else:
             await self.app(scope, receive, send)
+
+    def _start(self) -> None:
+        try:
+            self.metrics.start()
+        except OSError:  # of the shared directory
+            logger.exception("The metrics of this process can't be kept")
 
     def _is_meant(self, scope: Scope) -> bool:
         path: str = scope["path"]

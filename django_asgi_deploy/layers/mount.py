@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django_asgi_deploy.layers.forward import Forwarded, live_together
+from django_asgi_deploy.layers.route import note_route
 from django_asgi_deploy.prefixes import parse_prefix
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 
@@ -66,6 +67,7 @@ class Mount:
         for place in self.mounted:
             size = len(place.prefix)
             if rest.startswith(place.prefix) and rest[size : size + 1] in ("", "/"):
+                note_route(scope, f"{place.prefix[1:]}/*")
                 scope = {**scope, "root_path": root + place.prefix}
                 if not is_inside_root:  # a server that knows its root_path and leaves it out of the path
                     scope["path"] = root + path

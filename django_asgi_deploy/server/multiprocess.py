@@ -31,7 +31,7 @@ def remove_folder(folder: str | None) -> None:
 
 
 def mark_dead(pid: int) -> None:
-    """Forget what a worker that has ended said of itself: its requests in flight, threads and memory.
+    """Forget what a process that has ended said of itself, such as a worker's requests in flight, threads and memory.
 
     As ``prometheus_client.multiprocess.mark_process_dead``, which the supervisor can't import.
     """

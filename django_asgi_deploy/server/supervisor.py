@@ -327,6 +327,7 @@ class Supervisor:
     # ------------------------------------------------------------------ ends
 
     def _on_end(self, pid: int, wait_status: int) -> None:
+        multiprocess.mark_dead(pid)  # whoever it was: the project may have gauges in a generation, too
         for worker in self.workers:
             if worker.pid == pid:
                 if worker.generation.pid == pid and worker.generation in self.generations:
@@ -357,7 +358,6 @@ class Supervisor:
         worker.channel.close()
         level = self.lines.info if worker.leaving and not worker.is_killed else self.lines.error
         level(f"{worker.name} has left: {cause} ({worker.in_numbers()}).")
-        multiprocess.mark_dead(worker.pid)
         if self.stopping or (worker.leaving and not worker.has_failed):
             return
         generation = worker.generation

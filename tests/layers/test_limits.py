@@ -46,6 +46,7 @@ CHUNKED = [(b"transfer-encoding", b"chunked")]
     [
         ([b"x" * 10], [(b"content-length", b"10")], 200),
         ([b"x" * 11], [(b"content-length", b"11")], 413),
+        ([b"x" * 11], [(b"content-length", b"9" * 5000)], 413),
         ([b"x" * 10], CHUNKED, 200),
         ([b"x" * 5, b"x" * 5], CHUNKED, 200),
         ([b"x" * 11], CHUNKED, 413),
@@ -320,6 +321,97 @@ def test_who_has_waited_too_long_gets_503_and_is_told_when_to_come_back(seconds:
         gate.open.set()
         assert (await first.end()).status == 200
         assert (await Client(app, http("/third")).end()).status == 200
+
+    run(main)
+
+
+POST = [(b"content-length", b"4")]
+
+
+def test_a_body_that_comes_slowly_takes_no_place_before_its_end() -> None:
+    async def main() -> None:
+        app = InFlight(reading, 1, 0)
+        messages: asyncio.Queue[Any] = asyncio.Queue()
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        messages.put_nowait(piece(b"ab", more_body=True))
+        slow = asyncio.create_task(app(http("/", method="POST", headers=POST), messages.get, send))
+        await asyncio.sleep(0.02)
+        start, _ = await exchange(app, http("/"))
+        assert start["status"] == 200
+        assert sent == []
+        messages.put_nowait(piece(b"cd"))
+        await slow
+        assert (sent[0]["status"], sent[1]["body"]) == (200, b"4")
+        assert app.places._value == 1
+
+    run(main)
+
+
+def test_who_finds_no_place_after_its_body_gets_503_and_the_application_sees_nobody() -> None:
+    async def main() -> None:
+        seen: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["method"] == "GET":
+                await gate(scope, receive, send)
+                return
+            while not seen or seen[-1] != "http.disconnect":
+                seen.append((await receive())["type"])
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            raise ConnectionError("as frameworks do when the client has left")
+
+        gate = Gate()
+        limit = InFlight(app, 1, 0)
+        inside = Client(limit, http("/"))
+        await asyncio.sleep(0.02)
+        start, body = await exchange(limit, http("/", method="POST", headers=POST), piece(b"ab", True), piece(b"cd"))
+        assert (start["status"], body["body"]) == (503, b"503 Service Unavailable")
+        assert seen == ["http.request", "http.disconnect"]
+        gate.open.set()
+        assert (await inside.end()).status == 200
+        assert limit.places._value == 1
+
+    run(main)
+
+
+def test_who_answers_before_the_end_of_the_body_takes_no_place_and_gives_none_back() -> None:
+    async def main() -> None:
+        async def hasty(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 401, "headers": []})
+            await receive()
+            await send({"type": "http.response.body"})
+
+        app = InFlight(hasty, 1, 0)
+        start, _ = await exchange(app, http("/", method="POST", headers=POST), piece(b"abcd"))
+        assert start["status"] == 401
+        assert app.places._value == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("changes", "waits"),
+    [
+        ({"method": "POST", "headers": [(b"content-length", b"0")]}, False),
+        ({"method": "POST", "headers": [(b"transfer-encoding", b"chunked")]}, True),
+        ({"method": "POST", "headers": [], "http_version": "2"}, True),
+        ({"method": "GET", "headers": [], "http_version": "2"}, False),
+        ({"method": "POST", "headers": []}, False),
+    ],
+)
+def test_only_a_request_that_may_have_a_body_waits_for_it(changes: dict[str, Any], waits: bool) -> None:
+    async def main() -> None:
+        gate = Gate()
+        app = InFlight(gate, 1, 0)
+        client = Client(app, http("/", **changes))
+        await asyncio.sleep(0.02)
+        assert app.places._value == int(waits)
+        gate.open.set()
+        await client.end()
 
     run(main)
 

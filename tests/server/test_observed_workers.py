@@ -67,6 +67,31 @@ def test_what_workers_have_counted_outlives_them_and_each_request_is_one_line(tm
     assert os.listdir(temporary) == []
 
 
+def test_a_gauge_of_the_project_ends_with_the_process_that_set_it_be_it_the_one_that_forks(tmp_path: Path) -> None:
+    """Imported before the fork, it is set there, and is 0 in the workers."""
+    require_package("prometheus_client")
+    service = Service(tmp_path)
+    service.append(
+        "mysite/urls",
+        """
+        from prometheus_client import Gauge
+        loaded = Gauge("mysite_loaded", "Set where the project is imported.", multiprocess_mode="liveall")
+        loaded.set(VERSION)
+        """,
+    )
+    with service.running("--metrics-path", "/metrics", "--preload", "on", workers=1) as running:
+        running.wait_until_ready()
+        until(lambda: loaded(running) == [0.0, 1.0])
+        service.write("mysite/version", "VERSION = 2\n")
+        running.signal(signal.SIGHUP)
+        until(lambda: loaded(running) == [0.0, 2.0], lambda: str(metrics(running.server)))
+        assert running.stop() == 0
+
+
+def loaded(running: Running) -> list[float]:
+    return sorted(value for name, value in metrics(running.server).items() if name.startswith("mysite_loaded{"))
+
+
 def has_reloaded(server: Server, times: int) -> bool:
     return sum(line.startswith("Reloaded in ") for line in server.lines) >= times
 
