@@ -87,6 +87,7 @@ LEVELS = {
     "server.run": 7,
     "checks.catalogue": 0,
     "checks.pages": 1,
+    "checks.parts": 1,
     "checks.tables": 0,
     "server.changes": 1,
     "server.reloaded": 2,

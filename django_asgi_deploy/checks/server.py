@@ -19,6 +19,7 @@ from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.checks.sources import text_of
 from django_asgi_deploy.handlers.views import is_async
 
+EVERYBODY = {"*", "0.0.0.0/0", "::/0"}
 EVENT_STREAM = "text/event-stream"
 UNBUFFERED = "X-Accel-Buffering"
 THREAD_LOCAL = re.compile(r"\bthreading\.local\(|\bfrom threading import (?:.*\b)?local\b")
@@ -59,7 +60,7 @@ def fast_parts(inspected: Inspected) -> Iterator[Finding]:
 
 
 def trusted_proxies(inspected: Inspected) -> Iterator[Finding]:
-    if "*" in inspected.settings.trusted_proxies and inspected.is_reached_from_elsewhere:
+    if not EVERYBODY.isdisjoint(inspected.settings.trusted_proxies) and inspected.is_reached_from_elsewhere:
         yield found(
             503,
             f"Everybody is trusted as a proxy, and the server listens on {', '.join(inspected.settings.bind)}: any "
@@ -151,7 +152,7 @@ def event_streams(inspected: Inspected) -> Iterator[Finding]:
         text = text_of(module)
         if EVENT_STREAM not in text or "StreamingHttpResponse" not in text:
             continue
-        for function, line, column in _buffered(ast.parse(text)):
+        for function, line, column in _buffered(ast.parse(text), module):
             yield found(
                 512,
                 "nginx holds the parts of this stream back until it has a few kilobytes: events arrive late, and many "
@@ -162,7 +163,7 @@ def event_streams(inspected: Inspected) -> Iterator[Finding]:
             )
 
 
-def _buffered(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
+def _buffered(tree: ast.AST, module: ModuleType) -> Iterator[tuple[str, int, int]]:
     """Functions that make a stream of events and don't name the header: name, line and column of the response."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -174,8 +175,20 @@ def _buffered(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
             match call:
                 case ast.Call(func=ast.Name(id="StreamingHttpResponse") | ast.Attribute(attr="StreamingHttpResponse")):
                     values = [*call.args, *(keyword.value for keyword in call.keywords)]
-                    if any(isinstance(each, ast.Constant) and _is_event_stream(each.value) for each in values):
+                    if any(_is_event_stream(_value(each, module)) for each in values):
                         yield node.name, call.lineno, call.col_offset
+
+
+def _value(node: ast.expr, module: ModuleType) -> object:
+    """A constant's, or that of a name of the module's."""
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name):
+            return vars(module).get(name)
+        case ast.Attribute(value=ast.Name(id=owner), attr=name):
+            return getattr(vars(module).get(owner), "__dict__", {}).get(name)
+    return None
 
 
 def _is_event_stream(value: object) -> bool:
