@@ -111,19 +111,18 @@ def development_flags(inspected: Inspected) -> Iterator[Finding]:
 
 
 def remote_addr(inspected: Inspected) -> Iterator[Finding]:
-    is_local = any(bind.startswith(("unix:", "fd:")) for bind in inspected.settings.bind)
+    """Not with runasgi, which gives such a client an empty address."""
     line = next((line for line, _ in _matches(inspected, UNIX_SOCKET) if _starts_a_server(line)), None)
-    if not is_local and line is None:
+    if line is None:
         return
     places = [place for module in inspected.modules for place in _read_addresses(module)]
     if places:
-        where = f" ({line.place()})" if line else ""
         yield found(
             510,
             f'Behind a unix socket{where} a request has no address of its own: META["REMOTE_ADDR"] raises KeyError, '
             "and "
             "the page fails, unless a trusted proxy tells it.",
-            'request.META.get("REMOTE_ADDR", "")',
+            'request.META.get("REMOTE_ADDR", ""); or manage.py runasgi, under which it is there, and empty.',
             object=REMOTE_ADDR,
             place=places[0],
             chain=tuple(f"{place}: here, too" for place in places[1:]),
@@ -180,7 +179,7 @@ def _expects_key_error(handler: ast.ExceptHandler) -> bool:
 
 
 def _starts_a_server(line: Line) -> bool:
-    return re.search(r"\b(uvicorn|gunicorn|hypercorn|daphne|granian|runasgi)\b|^\s*bind\s*=", line.text) is not None
+    return re.search(r"\b(uvicorn|gunicorn|hypercorn|daphne|granian)\b|^\s*bind\s*=", line.text) is not None
 
 
 def _matches(inspected: Inspected, pattern: re.Pattern[str]) -> Iterator[tuple[Line, re.Match[str]]]:

@@ -156,6 +156,8 @@ def other_settings(inspected: Inspected) -> Iterator[Finding]:
         return
     files = [*_files(inspected)]
     asgi = next((each for each in files if each.file.name != "manage.py" and each.file.name != "wsgi.py"), None)
+    if asgi and _file_of(asgi.settings) is None:
+        return  # nothing can be imported from there, which is another finding
     others = {each.settings for each in files}
     if len(others) < 2 and not (asgi and asgi.settings != chosen.name and not chosen.is_deliberate):
         return

@@ -85,7 +85,7 @@ def import_plainly(where: importer.Found, variables: dict[str, str], deadline_se
 def _received(answer: dict[str, Any]) -> Imported:
     failure = answer.pop("failure")
     if failure:
-        failure = Failure(failure["error"], failure["detail"], _place(failure["place"]))
+        failure = Failure(**{**failure, "place": _place(failure["place"])})
     queries = tuple(map(_place, answer.pop("queries")))
     effects, place = tuple(answer.pop("effects")), _place(answer.pop("effects_place"))
     return Imported(failure=failure, queries=queries, effects=effects, effects_place=place, **answer)

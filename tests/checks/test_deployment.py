@@ -129,16 +129,57 @@ def test_a_shutdown_without_limit_is_found_where_there_are_streams(
     assert found(site, deployment.check) == []
 
 
-@pytest.mark.parametrize("line", ['request.META["REMOTE_ADDR"]', "request.META['REMOTE_ADDR']"])
-def test_the_address_is_missing_behind_a_unix_socket(site: Site, line: str) -> None:
-    """Whether BIND or a file of the deployment has it; not on TCP, and not with get()."""
-    site.write("mysite/limits", f"def address(request):\n    return {line}\n")
-    expected = ["510 warning mysite/limits.py:2"]
-    assert found(site, deployment.check, "mysite.limits", bind=["unix:/run/mysite.sock"]) == expected
+READS = [
+    'request.META["REMOTE_ADDR"]',
+    "request.META['REMOTE_ADDR']",
+    'meta["REMOTE_ADDR"] if meta else None',
+]
+READS_WITH_CARE = [
+    "request.META.get('REMOTE_ADDR')",
+    'meta["REMOTE_ADDR"] if "REMOTE_ADDR" in meta else None',
+    'request.headers["REMOTE_ADDR"]',
+]
+
+
+def reading(expression: str) -> str:
+    return f"def address(request):\n    meta = request.META\n    return {expression}\n"
+
+
+@pytest.mark.parametrize("expression", READS)
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("mysite.service", "ExecStart=/venv/bin/gunicorn mysite.asgi --bind unix:/run/mysite.sock\n"),
+        ("Procfile", "web: uvicorn mysite.asgi:application --uds /run/mysite.sock\n"),
+    ],
+)
+def test_the_address_is_missing_behind_a_unix_socket(site: Site, name: str, command: str, expression: str) -> None:
+    site.write("mysite/limits", reading(expression))
     assert found(site, deployment.check, "mysite.limits") == []
+    write(site, name, command)
+    expected = ["510 warning mysite/limits.py:3"]
+    assert [each for each in found(site, deployment.check, "mysite.limits") if each[:3] == "510"] == expected
+
+
+@pytest.mark.parametrize("expression", READS_WITH_CARE)
+def test_an_address_that_may_be_missing_is_fine(site: Site, expression: str) -> None:
+    site.write("mysite/limits", reading(expression))
     write(site, "mysite.service", "ExecStart=/venv/bin/gunicorn mysite.asgi --bind unix:/run/mysite.sock\n")
-    assert found(site, deployment.check, "mysite.limits") == expected
-    site.write("mysite/limits", "def address(request):\n    return request.META.get('REMOTE_ADDR')\n")
+    assert found(site, deployment.check, "mysite.limits") == []
+
+
+def test_a_missing_address_may_be_expected(site: Site) -> None:
+    site.write(
+        "mysite/limits",
+        "def address(request):\n    try:\n        return request.META['REMOTE_ADDR']\n    except KeyError: pass\n",
+    )
+    write(site, "mysite.service", "ExecStart=/venv/bin/gunicorn mysite.asgi --bind unix:/run/mysite.sock\n")
+    assert found(site, deployment.check, "mysite.limits") == []
+
+
+def test_runasgi_gives_every_client_an_address(site: Site) -> None:
+    site.write("mysite/limits", reading(READS[0]))
+    write(site, "mysite.service", "ExecStart=/venv/bin/python manage.py runasgi --bind unix:/run/mysite.sock\n")
     assert found(site, deployment.check, "mysite.limits", bind=["unix:/run/mysite.sock"]) == []
 
 
