@@ -119,8 +119,7 @@ def remote_addr(inspected: Inspected) -> Iterator[Finding]:
     if places:
         yield found(
             510,
-            f'Behind a unix socket{where} a request has no address of its own: META["REMOTE_ADDR"] raises KeyError, '
-            "and "
+            f'Behind a unix socket ({line.place()}) a request has no address: META["REMOTE_ADDR"] raises KeyError, and '
             "the page fails, unless a trusted proxy tells it.",
             'request.META.get("REMOTE_ADDR", ""); or manage.py runasgi, under which it is there, and empty.',
             object=REMOTE_ADDR,

@@ -26,7 +26,7 @@ from django_asgi_deploy.checks.sources import first_place
 from django_asgi_deploy.exceptions import ApplicationError, ASGIDeployError
 
 SLOW_SECONDS = 10.0
-PATCHING = re.compile(r"\bmonkey\.patch_\w+\(|\bmonkey_patch\(|^\s*patch_all\(")
+PATCHING = re.compile(r"\bmonkey\.patch_\w+\(|(?<!def )\bmonkey_patch\(|^\s*patch_all\(")
 IMPORT_LINE = "from django_asgi_deploy.asgi import get_asgi_application"
 OUR_LINE = f"{IMPORT_LINE}; application = get_asgi_application()"
 

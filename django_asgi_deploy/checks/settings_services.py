@@ -117,7 +117,7 @@ def _is_explicit(alias: str) -> bool:
 
 
 def _session_cache() -> str | None:
-    if _sessions_are("cache", "cached_db") and apps.is_installed("django.contrib.sessions"):
+    if apps.is_installed("django.contrib.sessions") and _sessions_are("cache", "cached_db"):
         return str(django_settings.SESSION_CACHE_ALIAS)
     return None
 
@@ -125,12 +125,12 @@ def _session_cache() -> str | None:
 def _sessions_are(*backends: str) -> bool:
     """Whether the engine is one of Django's with these names, or its store derives from one of theirs."""
     engine = str(django_settings.SESSION_ENGINE)
-    if engine in [SESSIONS + name for name in backends]:
-        return True
+    if engine.startswith(SESSIONS):
+        return engine in [SESSIONS + name for name in backends]
     try:
         store = import_string(f"{engine}.SessionStore")
         return issubclass(store, tuple(import_string(f"{SESSIONS}{name}.SessionStore") for name in backends))
-    except (ImportError, TypeError):  # Django says so at the first request
+    except (ImportError, TypeError, RuntimeError):  # no such store, or its model isn't installed: Django says so
         return False
 
 

@@ -137,8 +137,8 @@ class Trials:
             found(
                 707,
                 f"with a proxy's headers ({names}) it {what}, and without them it is answered with {page.status}.",
-                "Look for what reads META['HTTP_X_FORWARDED_FOR'] or request.scheme: behind proxies there may be several "
-                "addresses, and IPv6 ones.",
+                "Look for what reads META['HTTP_X_FORWARDED_FOR'] or request.scheme: behind proxies there may be "
+                "several addresses, and IPv6 ones.",
                 place=place_of_error(error) if error else None,
             ),
             f"GET {page.url}",
