@@ -88,9 +88,9 @@ URLS = """
     def count():
         return User.objects.count()  # expect: 704
 
+    pool = ThreadPoolExecutor(4)
     async def counts_in_a_pool(request):
-        with ThreadPoolExecutor(1) as pool:
-            return HttpResponse(await asyncio.get_running_loop().run_in_executor(pool, count))
+        return HttpResponse(await asyncio.get_running_loop().run_in_executor(pool, count))
 
     def counts_in_its_own_thread(request):
         kept = []
