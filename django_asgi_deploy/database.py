@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -30,11 +31,16 @@ def beyond_what_is_allowed(workers: int, threads: int, *, seconds: float = 1.0) 
     """
     for alias in _servers():
         pool = connections[alias].settings_dict.get("OPTIONS", {}).get("pool")
-        size = pool.get("max_size") if isinstance(pool, dict) else None
-        wanted = workers * (size or threads)
+        wanted = workers * (_size_of(pool) if pool else threads)
         allowed = _ask_with_deadline(alias, seconds)
         if allowed is not None and wanted > allowed:
             yield alias, wanted, allowed
+
+
+def _size_of(pool: Any) -> int:
+    """As psycopg_pool has it: without max_size it never grows beyond min_size, which is 4 unless it is given."""
+    given = pool if isinstance(pool, dict) else {}
+    return int(given.get("max_size") or given.get("min_size", 4))
 
 
 def _servers() -> Iterator[str]:

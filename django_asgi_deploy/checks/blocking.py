@@ -13,7 +13,9 @@ from typing import Any
 from django_asgi_deploy.checks.frames import outwards, place_of
 from django_asgi_deploy.checks.probe import Blocked, current_exchange
 
-ONCE = "/django/template/loaders/"  # where they aren't cached, as in development, it is for every page
+# What a server does once, also if this is the first page that needs it: imports, and templates, which in development
+# aren't cached.
+ONCE = ("<frozen importlib", "/pkgutil.py", "/django/template/loaders/")
 EXTRA = "pip install 'django-asgi-deploy[probe]'"
 
 
@@ -42,7 +44,7 @@ def _noting(function: Any) -> Callable[..., bool]:
         exchange = current_exchange()
         if exchange is not None and not may_block(*args, **kwargs):
             frames = [*outwards(sys._getframe(2))]
-            if not any(ONCE in frame.f_code.co_filename for frame in frames) and not any(
+            if not any(_is_once(frame.f_code.co_filename) for frame in frames) and not any(
                 _allows(function, frame.f_code.co_filename, frame.f_code.co_name) for frame in frames
             ):
                 place = place_of(frames)
@@ -51,6 +53,11 @@ def _noting(function: Any) -> Callable[..., bool]:
         return True
 
     return note
+
+
+def _is_once(filename: str) -> bool:
+    path = filename.replace("\\", "/")
+    return any(part in path for part in ONCE)
 
 
 def _allows(function: Any, filename: str, name: str) -> bool:

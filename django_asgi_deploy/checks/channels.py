@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from django_asgi_deploy.checks.finding import Finding, found
-from django_asgi_deploy.checks.frames import place_in
+from django_asgi_deploy.checks.frames import Place, place_in
 from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected
+from django_asgi_deploy.checks.settings_source import place_of_setting
+from django_asgi_deploy.checks.sources import text_of
 from django_asgi_deploy.importer import module_of
 
 DEEPEST = 20
@@ -117,5 +119,18 @@ def _name(inspected: Inspected) -> str | None:
     return inspected.found.name if inspected.found else None
 
 
-def _place(inspected: Inspected, text: str) -> Any:
-    return inspected.place_of_text(module_of(inspected.found.name), text) if inspected.found else None
+def _place(inspected: Inspected, text: str) -> Place | None:
+    """Where the text stands in what the application is assigned, else in its module."""
+    if inspected.found is None:
+        return None
+    module = module_of(inspected.found.name)
+    begun = place_of_setting(module, inspected.found.name.removeprefix(module)[1:].partition(".")[0])
+    places = inspected.places_of_text(module, text)
+    if begun is None:
+        return next(iter(places), None)
+    following = [each for each in places if each.line >= begun.line]
+    between = range(begun.line + 1, following[0].line + 1) if following else range(0)
+    lines = text_of(sys.modules[module]).splitlines()
+    if following and all(not line or line[0] in " \t)]}" for line in (lines[number - 1] for number in between)):
+        return following[0]
+    return next(iter(places), begun)

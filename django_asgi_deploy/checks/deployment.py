@@ -1,18 +1,21 @@
 """How the site is started: files of the deployment, and what stands in them. (505, 507 to 510)"""
 
+import ast
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from types import ModuleType
 
 from django_asgi_deploy.checks import deployment_files
 from django_asgi_deploy.checks.deployment_files import Line
 from django_asgi_deploy.checks.finding import Finding, found
+from django_asgi_deploy.checks.frames import Place, relative
 from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected
-from django_asgi_deploy.checks.sources import first_place
+from django_asgi_deploy.checks.sources import first_place, text_of
 from django_asgi_deploy.handlers.views import is_async
 
-OLD_WORKER = re.compile(r"\buvicorn\.workers\.\w+")
+OLD_WORKER = re.compile(r"\buvicorn\.workers(\.\w+|(?= import\b))")
 UVICORN = re.compile(r"""(^|[\s"'/\[])uvicorn["',\s]+(?!worker)""")
 # A WSGI server, and further on the module that it is given.
 WSGI = re.compile(
@@ -25,7 +28,7 @@ RELOAD = re.compile(
 RUNSERVER = re.compile(r"\bmanage\.py[\"',\s]+runserver\b|\bdjango-admin[\"',\s]+runserver\b")
 ASYNCIO_DEBUG = re.compile(r"PYTHONASYNCIODEBUG[\"']?\s*[=:]\s*[\"']?(1|true)", re.IGNORECASE)
 UNIX_SOCKET = re.compile(r"--uds\b|\bunix:/?|--fd\b")
-REMOTE_ADDR = re.compile(r"""META\[["']REMOTE_ADDR["']\]""")
+REMOTE_ADDR = "REMOTE_ADDR"
 OPEN_ENDED = re.compile(r"\bStreamingHttpResponse\(|\bWebsocketConsumer\b|websocket_connect|\bAsyncWebsocketConsumer\b")
 
 
@@ -70,7 +73,8 @@ def wsgi(inspected: Inspected) -> Iterator[Finding]:
     views = [route for route in inspected.routes if is_async(route.callback)]
     if not views:
         return
-    for line, match in _matches(inspected, WSGI):
+    places = [(line, match) for line, match in _matches(inspected, WSGI)]
+    for line, match in places[:1]:
         many = f"{len(views)} asynchronous view{'s' * (len(views) > 1)}"
         yield found(
             508,
@@ -79,8 +83,8 @@ def wsgi(inspected: Inspected) -> Iterator[Finding]:
             "manage.py runasgi --bind 0.0.0.0:8000",
             object=match[0].strip(),
             place=line.place(match),
+            chain=tuple(f"{other.place()}: so does this" for other, _ in places[1:]),
         )
-        return
 
 
 def development_flags(inspected: Inspected) -> Iterator[Finding]:
@@ -107,26 +111,74 @@ def development_flags(inspected: Inspected) -> Iterator[Finding]:
 
 
 def remote_addr(inspected: Inspected) -> Iterator[Finding]:
-    is_local = any(bind.startswith(("unix:", "fd:")) for bind in inspected.settings.bind)
+    """Not with runasgi, which gives such a client an empty address."""
     line = next((line for line, _ in _matches(inspected, UNIX_SOCKET) if _starts_a_server(line)), None)
-    if not is_local and line is None:
+    if line is None:
         return
-    place = first_place(inspected.modules, REMOTE_ADDR)
-    if place:
-        where = f" ({line.place()})" if line else ""
+    places = [place for module in inspected.modules for place in _read_addresses(module)]
+    if places:
         yield found(
             510,
-            f'Behind a unix socket{where} a request has no address of its own: META["REMOTE_ADDR"] raises KeyError, '
-            "and "
+            f'Behind a unix socket ({line.place()}) a request has no address: META["REMOTE_ADDR"] raises KeyError, and '
             "the page fails, unless a trusted proxy tells it.",
-            'request.META.get("REMOTE_ADDR", "")',
-            object="REMOTE_ADDR",
-            place=place,
+            'request.META.get("REMOTE_ADDR", ""); or manage.py runasgi, under which it is there, and empty.',
+            object=REMOTE_ADDR,
+            place=places[0],
+            chain=tuple(f"{place}: here, too" for place in places[1:]),
         )
 
 
+def _read_addresses(module: ModuleType) -> Iterator[Place]:
+    """Where ``request.META["REMOTE_ADDR"]`` is read, also through a name for META, and nobody expects a KeyError."""
+    text = text_of(module)
+    if REMOTE_ADDR not in text or "META" not in text:
+        return
+    tree = ast.parse(text)
+    names = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and _is_meta(node.value, set())
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in _unexpecting(tree):
+        match node:
+            case ast.Subscript(value=meta, slice=ast.Constant(value="REMOTE_ADDR"), ctx=ast.Load()):
+                if _is_meta(meta, names):
+                    yield Place(relative(str(module.__file__)), node.lineno, column=node.col_offset)
+
+
+def _is_meta(node: ast.expr, names: Collection[str]) -> bool:
+    match node:
+        case ast.Attribute(attr="META"):
+            return True
+        case ast.Name(id=name):
+            return name in names
+    return False
+
+
+def _unexpecting(node: ast.AST) -> Iterator[ast.AST]:
+    """All there is, without what is tried with a KeyError in mind, or done if the key is there."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Try) and any(_expects_key_error(handler) for handler in child.handlers):
+            rest: list[ast.AST] = [*child.handlers, *child.orelse, *child.finalbody]
+        elif isinstance(child, ast.If | ast.IfExp) and f"{REMOTE_ADDR}' in " in ast.unparse(child.test):
+            rest = [*child.orelse] if isinstance(child, ast.If) else [child.orelse]
+        else:
+            yield child
+            rest = [child]
+        for each in rest:
+            yield from _unexpecting(each)
+
+
+def _expects_key_error(handler: ast.ExceptHandler) -> bool:
+    if handler.type is None:
+        return True
+    return any(name in ast.unparse(handler.type) for name in ("KeyError", "LookupError", "Exception"))
+
+
 def _starts_a_server(line: Line) -> bool:
-    return re.search(r"\b(uvicorn|gunicorn|hypercorn|daphne|granian|runasgi)\b|^\s*bind\s*=", line.text) is not None
+    return re.search(r"\b(uvicorn|gunicorn|hypercorn|daphne|granian)\b|^\s*bind\s*=", line.text) is not None
 
 
 def _matches(inspected: Inspected, pattern: re.Pattern[str]) -> Iterator[tuple[Line, re.Match[str]]]:

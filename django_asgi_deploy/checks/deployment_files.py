@@ -27,6 +27,9 @@ FOLDERS = (
     "conf",
     "scripts",
 )
+# Whatever these are called, they are of a cluster.
+MANIFESTS = ("k8s", "kubernetes", "helm", "manifests", "charts")
+MANIFEST = re.compile(r".+\.ya?ml")
 DEVELOPMENT = re.compile(r"(^|[._-])(dev|devel|development|local|test|tests|ci|override)([._-]|$)", re.IGNORECASE)
 WORKERS = re.compile(
     r"""(--workers|\s-w|WEB_CONCURRENCY|ASGI_DEPLOY_WORKERS|^\s*workers|^\s*processes)["']?[\s=:,]+["']?(\d{1,3})\b"""
@@ -61,17 +64,25 @@ def workers(root: Path) -> int:
 
 
 def _files(root: Path) -> Iterator[Path]:
+    names = dict.fromkeys((*FOLDERS, *MANIFESTS))
     folders = [
         root,
-        *(root / name for name in FOLDERS),
-        *(folder for name in FOLDERS for folder in _below(root / name)),
+        *(root / name for name in names),
+        *(folder for name in names for folder in _below(root / name)),
     ]
     for folder in folders:
         if not folder.is_dir():
             continue
         for file in sorted(folder.iterdir()):
-            if NAMES.fullmatch(file.name) and file.is_file():
+            is_meant = NAMES.fullmatch(file.name) or (
+                MANIFEST.fullmatch(file.name) and not _names_of(root, folder).isdisjoint(MANIFESTS)
+            )
+            if is_meant and file.is_file():
                 yield file
+
+
+def _names_of(root: Path, folder: Path) -> set[str]:
+    return set(folder.relative_to(root).parts)
 
 
 def _below(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from django_asgi_deploy.checks.probe import (
     LoopThread,
     Visitor,
 )
+from django_asgi_deploy.checks.stalls import Stalls
 from django_asgi_deploy.types import ASGIApp
 
 
@@ -43,14 +44,16 @@ class Driver:
         hops: list[Hop] | None = None,
         cookie: str | None = None,
         root_path: str = "",
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> Answer:
-        """The answer. The client leaves when the event is set, or after so many seconds."""
+        """The answer. The client leaves when the event is set, or after so many seconds. ``headers``: more of them."""
         context = contextvars.Context()
         if hops is not None:
             context.run(noted.set, hops)
         scope = self.visitor.scope(
             method, url, self.state, size=sum(map(len, body)), cookie=cookie, root_path=root_path
         )
+        scope["headers"] = [*scope["headers"], *headers]
         exchange = Exchange(app or self.app, scope, body, leave, leave_after_seconds)
         exchange.answer.url = url
         return self._run([exchange], [context])[0]
@@ -76,12 +79,15 @@ class Driver:
         return answers
 
     async def _all(self, exchanges: list[Exchange], contexts: list[contextvars.Context]) -> None:
-        await asyncio.gather(
-            *(
-                exchange.run(self.deadline_seconds, context, self.older_threads)
-                for exchange, context in zip(exchanges, contexts, strict=True)
+        stalls = Stalls()
+        with stalls.watching():
+            await asyncio.gather(
+                *(
+                    exchange.run(self.deadline_seconds, context, self.older_threads)
+                    for exchange, context in zip(exchanges, contexts, strict=True)
+                )
             )
-        )
+        exchanges[0].answer.stalls = stalls.places
 
     def replace_thread(self) -> None:
         """The loop's thread is lost: something holds it."""

@@ -3,6 +3,7 @@
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +20,13 @@ from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.frames import Place, relative
 from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected
+from django_asgi_deploy.checks.parts import parts_of
 from django_asgi_deploy.checks.settings_source import place_of_environment, place_of_setting
+from django_asgi_deploy.checks.sources import first_place
 from django_asgi_deploy.exceptions import ApplicationError, ASGIDeployError
 
 SLOW_SECONDS = 10.0
+PATCHING = re.compile(r"\bmonkey\.patch_\w+\(|(?<!def )\bmonkey_patch\(|^\s*patch_all\(")
 IMPORT_LINE = "from django_asgi_deploy.asgi import get_asgi_application"
 OUR_LINE = f"{IMPORT_LINE}; application = get_asgi_application()"
 
@@ -119,7 +123,9 @@ def _place_of_application(where: importer.Found) -> Place | None:
 
 
 def development_handler(inspected: Inspected) -> Iterator[Finding]:
-    if inspected.is_development or not isinstance(inspected.application, ASGIStaticFilesHandler):
+    if inspected.is_development or not any(
+        isinstance(app, ASGIStaticFilesHandler) for app in parts_of(inspected.application)
+    ):
         return
     assert inspected.found
     yield found(
@@ -150,6 +156,8 @@ def other_settings(inspected: Inspected) -> Iterator[Finding]:
         return
     files = [*_files(inspected)]
     asgi = next((each for each in files if each.file.name != "manage.py" and each.file.name != "wsgi.py"), None)
+    if asgi and _file_of(asgi.settings) is None:
+        return  # nothing can be imported from there, which is another finding
     others = {each.settings for each in files}
     if len(others) < 2 and not (asgi and asgi.settings != chosen.name and not chosen.is_deliberate):
         return
@@ -228,10 +236,12 @@ def check_import(inspected: Inspected) -> Iterator[Finding]:
         if not with_variable.failure:
             yield _works_only_with_the_variable(where.name, exported, imported.failure)
             imported = with_variable
+    if imported.failure and imported.failure.is_missing:
+        return  # application() says what there is
     if imported.failure:
         yield _fails(where.name, imported.failure)
         return
-    yield from _brought_about(where.name, imported)
+    yield from _brought_about(inspected, where.name, imported)
 
 
 def _exported() -> str | None:
@@ -297,8 +307,9 @@ def _named_settings(module: str) -> str | None:
     return importer.declared_settings_module(file) if file else None
 
 
-def _brought_about(name: str, imported: Imported) -> Iterator[Finding]:
-    effects = [*imported.effects]
+def _brought_about(inspected: Inspected, name: str, imported: Imported) -> Iterator[Finding]:
+    # A query leaves its connection open, and is told below.
+    effects = [each for each in imported.effects if not (imported.queries and "connection to the database" in each)]
     if imported.seconds > SLOW_SECONDS:
         effects.append(f"takes {imported.seconds:.0f} seconds of processor time")
     module = importer.module_of(name)
@@ -309,6 +320,7 @@ def _brought_about(name: str, imported: Imported) -> Iterator[Finding]:
             "forked.",
             "Move it to the lifespan's start-up, or to where it is first needed.",
             object=name,
+            place=imported.effects_place,
         )
     for place in imported.queries:
         yield found(
@@ -325,4 +337,5 @@ def _brought_about(name: str, imported: Imported) -> Iterator[Finding]:
             f"{imported.patched_by} has patched the socket module: under an asyncio server requests hang.",
             f"Take {imported.patched_by}'s monkey-patching out of what {module} imports.",
             object=name,
+            place=first_place(inspected.modules, PATCHING),
         )

@@ -22,8 +22,8 @@ from types import FrameType
 from typing import Any
 
 from django_asgi_deploy import importer
-from django_asgi_deploy.checks.frames import Place, outwards, place_of, place_of_error, root, use_root
-from django_asgi_deploy.exceptions import ASGIDeployError
+from django_asgi_deploy.checks.frames import Place, outwards, place_in, place_of, place_of_error, root, use_root
+from django_asgi_deploy.exceptions import ApplicationError, ASGIDeployError
 
 DEADLINE_SECONDS = 60.0
 MARK = "django-asgi-deploy entry: "  # the module may print, too
@@ -41,6 +41,7 @@ class Failure:
     error: str  # "AppRegistryNotReady: Apps aren't loaded yet."
     detail: str | None = None
     place: Place | None = None
+    is_missing: bool = False  # the module is there, or not even that, and no such application in it
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Imported:
     debug: bool | None = None
     seconds: float = 0.0  # of processor time
     effects: tuple[str, ...] = ()  # what it does beyond importing, in words
+    effects_place: Place | None = None  # of the first of them that has one
     queries: tuple[Place | None, ...] = ()  # where AppConfig.ready() asks the database
     patched_by: str | None = None  # gevent or eventlet
 
@@ -83,9 +85,10 @@ def import_plainly(where: importer.Found, variables: dict[str, str], deadline_se
 def _received(answer: dict[str, Any]) -> Imported:
     failure = answer.pop("failure")
     if failure:
-        failure = Failure(failure["error"], failure["detail"], _place(failure["place"]))
+        failure = Failure(**{**failure, "place": _place(failure["place"])})
     queries = tuple(map(_place, answer.pop("queries")))
-    return Imported(failure=failure, queries=queries, effects=tuple(answer.pop("effects")), **answer)
+    effects, place = tuple(answer.pop("effects")), _place(answer.pop("effects_place"))
+    return Imported(failure=failure, queries=queries, effects=effects, effects_place=place, **answer)
 
 
 def _place(sent: list[Any] | None) -> Place | None:
@@ -126,12 +129,14 @@ def main() -> None:
         except ASGIDeployError as error:
             failure = _failure(error)
         seconds = time.process_time() - before.started
+    effects = [] if failure else [*_effects(before)]
     answer = {
         "failure": failure,
         "settings_module": os.environ.get(importer.VARIABLE),
         "debug": None if failure else _debug(),
         "seconds": seconds,
-        "effects": [] if failure else [*_effects(before)],
+        "effects": [what for what, _ in effects],
+        "effects_place": next((place for _, place in effects if place), None),
         "queries": [*dict.fromkeys(queries)],
         "patched_by": _patched_by(),
     }
@@ -145,6 +150,7 @@ def _failure(error: ASGIDeployError) -> dict[str, Any]:
         "error": _short(traceback.format_exception_only(cause)[-1].strip()),
         "detail": str(error).partition("\n\n")[2] or str(error),
         "place": place_of_error(cause),
+        "is_missing": isinstance(error, ApplicationError),
     }
 
 
@@ -160,18 +166,19 @@ def _debug() -> bool | None:
     return bool(settings.DEBUG) if settings.configured else None
 
 
-def _effects(before: _Before) -> Iterator[str]:
+def _effects(before: _Before) -> Iterator[tuple[str, Place | None]]:
+    """In words, and where what it concerns is defined."""
     for thread in threading.enumerate():
         if thread not in before.threads and not thread.daemon:
-            yield f"starts the thread {thread.name!r}"
+            yield f"starts the thread {thread.name!r}", place_in(getattr(thread, "_target", None) or type(thread).run)
     for name, handler in _handlers():
         if handler != before.handlers[name]:
-            yield f"replaces the handler of {name}"
+            yield f"replaces the handler of {name}", place_in(handler)
     made = getattr(asyncio.events, "_event_loop_policy", None)  # asking for it would make it
     policy = type(made) if made else None
     if policy and policy.__module__.partition(".")[0] not in ("asyncio", "uvloop"):
-        yield f"replaces the event loop's policy by {policy.__module__}.{policy.__qualname__}"
-    yield from _open_connections()
+        yield f"replaces the event loop's policy by {policy.__module__}.{policy.__qualname__}", place_in(policy)
+    yield from ((what, None) for what in _open_connections())
 
 
 def _open_connections() -> Iterator[str]:

@@ -10,6 +10,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.frames import Place, place_of_error, relative
 from django_asgi_deploy.checks.probe import Answer, Blocked, Lifespan
+from django_asgi_deploy.checks.stalls import STALL_SECONDS
 from django_asgi_deploy.exceptions import is_users
 
 NEVER_AWAITED = "was never awaited"
@@ -32,13 +33,17 @@ class Faults:
             for finding, objects in self._found.items()
         ]
 
-    def judge(self, answer: Answer, visitor: str = "", *, only_on_the_loop: bool = False) -> bool:
-        """Whether the answer is fine. ``visitor`` is told behind the URL.
+    def judge(
+        self, answer: Answer, visitor: str = "", *, view: Place | None = None, only_on_the_loop: bool = False
+    ) -> bool:
+        """Whether the answer is fine. ``visitor`` is told behind the URL; ``view`` is where its view is.
 
         ``only_on_the_loop``: of errors, only queries on the event loop count.
         """
         what = f"{answer.method} {answer.url}{visitor}"
         finding = self._of_request(answer)
+        if finding and finding.place is None:
+            finding = replace(finding, place=view)
         errors = [answer.error, *answer.exceptions]
         if only_on_the_loop and not any(isinstance(error, SynchronousOnlyOperation) for error in errors):
             return finding is None
@@ -46,6 +51,10 @@ class Faults:
             self.add(finding, what)
         for blocked in () if answer.blocks else answer.blocked:
             self.add(_blocking(blocked), what)
+        known = {blocked.place[:2] for blocked in answer.blocked}
+        for place in answer.stalls:
+            if not answer.blocks and place[:2] not in known:
+                self.add(_stalling(place), what)
         return finding is None
 
     def judge_warnings(self, warned: Iterable[warnings.WarningMessage], what: str, place: Place | None) -> None:
@@ -55,6 +64,21 @@ class Faults:
                 self.add(_never_awaited(warning), what)
             elif ITERATORS in str(warning.message):
                 self.add(_collected(str(warning.message), place), what)
+
+    def judge_unseen(self, errors: list[BaseException], what: str) -> None:
+        """Of what failed beside the request; the list is emptied."""
+        while errors:
+            error = errors.pop(0)
+            if place := place_of_error(error):
+                self.add(
+                    found(
+                        703,
+                        f"a task fails with {_one_line(error)}, and nobody sees it: what it should do is not done.",
+                        "Await the task, or add a callback to it that logs its exception.",
+                        place=place,
+                    ),
+                    what,
+                )
 
     def judge_leaving(self, answer: Answer) -> None:
         """Of a request whose client leaves while the view runs."""
@@ -122,6 +146,18 @@ def _blocking(blocked: Blocked) -> Finding:
         "library.",
         level="error" if waits else "warning",
         place=blocked.place,
+    )
+
+
+def _stalling(place: Place) -> Finding:
+    return found(
+        702,
+        f"this holds the event loop for longer than {STALL_SECONDS:g} seconds, each time: all other visitors wait "
+        "until it is done.",
+        "Call it in asyncio.to_thread(), or, if it computes for long, leave it to a task queue; or make the view "
+        "synchronous.",
+        level="warning",
+        place=place,
     )
 
 

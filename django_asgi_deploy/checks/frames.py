@@ -111,8 +111,12 @@ def place_of_threads(but: Collection[int]) -> Place | None:
 
 
 def place_of_thread(ident: int) -> Place | None:
-    frame = sys._current_frames().get(ident)
-    return place_of(outwards(frame)) if frame else None
+    return place_of(outwards(stack_of(ident)))
+
+
+def stack_of(ident: int) -> FrameType | None:
+    """The innermost frame of a thread; None if it has ended."""
+    return sys._current_frames().get(ident)
 
 
 def outwards(frame: FrameType | None) -> Iterator[FrameType]:

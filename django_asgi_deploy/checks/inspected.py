@@ -25,7 +25,7 @@ from django_asgi_deploy.checks.frames import Place
 from django_asgi_deploy.checks.hops import qualified
 from django_asgi_deploy.checks.middleware import Replay
 from django_asgi_deploy.checks.settings_source import place_of_setting
-from django_asgi_deploy.checks.sources import first_place
+from django_asgi_deploy.checks.sources import places
 from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ASGIDeployError, is_users
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
@@ -122,11 +122,11 @@ class Inspected:
         """Where a setting, or a key below it, is given its value."""
         return place_of_setting(self.settings_name, name, *keys)
 
-    def place_of_text(self, module: str, text: str) -> Place | None:
-        """The first line of a module, outside of imports and comments, in which the text stands."""
+    def places_of_text(self, module: str, text: str) -> list[Place]:
+        """The lines of a module, outside of imports and comments, in which the text stands."""
         loaded = sys.modules.get(module)
         pattern = re.compile(rf"^(?!\s*(from|import)\b).*{re.escape(text)}", re.MULTILINE)
-        return first_place([loaded], pattern) if loaded else None
+        return [*places([loaded], pattern)] if loaded else []
 
     def name_of(self, thing: Any) -> str:
         """The qualified name of a view, a function or an instance's class."""

@@ -42,8 +42,14 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.unseen: list[BaseException] = []  # what tasks failed with that nobody awaited
+        self.loop.set_exception_handler(self._note)
         self.thread = threading.Thread(target=self._run, name="checkasgi", daemon=True)
         self.thread.start()
+
+    def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(error := context.get("exception"), BaseException):
+            self.unseen.append(error)
 
     def _run(self) -> None:
         sys.set_coroutine_origin_tracking_depth(ORIGIN_FRAMES)  # of this thread; it ends with it
@@ -158,6 +164,7 @@ class Answer:
     is_stream: bool = False  # it came in parts
     first_part_seconds: float | None = None
     blocked: dict[Blocked, None] = field(default_factory=dict)  # a set in the order of calls
+    stalls: list[Place] = field(default_factory=list)  # where the event loop stood still
 
     @property
     def ended_well(self) -> bool:
@@ -207,6 +214,7 @@ class Exchange:
         task = loop.create_task(self._call(), context=context)
         if self.leave_after_seconds is not None:
             loop.call_later(self.leave_after_seconds, self.gone.set)
+            loop.call_later(self.leave_after_seconds + GRACE_SECONDS, self._note_where, task)
         await asyncio.wait({task}, timeout=deadline_seconds)
         answer.seconds = loop.time() - started
         if not task.done():
@@ -220,6 +228,11 @@ class Exchange:
         else:
             answer.error = task.exception()
         return answer
+
+    def _note_where(self, task: asyncio.Task[None]) -> None:
+        """It goes on although its client has left."""
+        if not task.done() and self.answer.place is None:
+            self.answer.place = place_of_task(task)
 
     async def _call(self) -> None:
         await self.app(self.scope, self.receive, self.send)

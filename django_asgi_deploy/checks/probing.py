@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import django
 
 from django_asgi_deploy import conf, project
-from django_asgi_deploy.checks import frames, inspected, prober
+from django_asgi_deploy.checks import arguments, frames, inspected, prober
 from django_asgi_deploy.checks.probed import Probed
 from django_asgi_deploy.exceptions import ASGIDeployError, ProjectError
 
@@ -27,7 +28,7 @@ UNSAFE = "DJANGO_ALLOW_ASYNC_UNSAFE"  # would hide from the probe what it looks 
 class Wanted:
     """What to drive, and how."""
 
-    urls: Sequence[str]  # none: every page without arguments
+    urls: Sequence[str]  # none: every page
     timeout_seconds: float
     settings_option: str | None = None
     shows_progress: bool = False
@@ -93,14 +94,19 @@ def _probe(wanted: Wanted) -> Probed:
     loaded = project.load(settings, settings_option=wanted.settings_option, check=None)
     urls, left_out = [*wanted.urls], 0
     if not urls:
-        pages = dict.fromkeys(route.url for route in inspected.of_project(settings, loaded).routes if route.url)
-        urls, left_out = [*pages][:MOST_PAGES], max(0, len(pages) - MOST_PAGES)
+        routes = inspected.of_project(settings, loaded).routes
+        pages = [*dict.fromkeys(route.url for route in routes if route.url)]
+        filled = (arguments.path_for(route) for route in routes if route.url is None)
+        pages += [page for page in dict.fromkeys(filled) if page]
+        urls, left_out = pages[:MOST_PAGES], max(0, len(pages) - MOST_PAGES)
     progress = _show if wanted.shows_progress else lambda text: None
     probed = prober.probe(settings, loaded, urls, wanted.timeout_seconds, named=bool(wanted.urls), progress=progress)
     if left_out:
         probed.notes.append(f"{left_out} more pages were not requested; to choose: checkasgi --probe --url ...")
-    for request in probed.requests:  # they are judged, and can't be sent to another process
-        request.answer.error, request.answer.exceptions = None, []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of coroutines that the errors' frames held
+        for request in probed.requests:  # they are judged, and can't be sent to another process
+            request.answer.error, request.answer.exceptions = None, []
     return probed
 
 

@@ -21,6 +21,7 @@ from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.checks.sources import text_of
 from django_asgi_deploy.handlers.views import is_async
 
+EVERYBODY = {"*", "0.0.0.0/0", "::/0"}
 EVENT_STREAM = "text/event-stream"
 UNBUFFERED = "X-Accel-Buffering"
 THREAD_LOCAL = re.compile(r"\bthreading\.local\(|\bfrom threading import (?:.*\b)?local\b")
@@ -61,7 +62,7 @@ def fast_parts(inspected: Inspected) -> Iterator[Finding]:
 
 
 def trusted_proxies(inspected: Inspected) -> Iterator[Finding]:
-    if "*" in inspected.settings.trusted_proxies and inspected.is_reached_from_elsewhere:
+    if not EVERYBODY.isdisjoint(inspected.settings.trusted_proxies) and inspected.is_reached_from_elsewhere:
         yield found(
             503,
             f"Everybody is trusted as a proxy, and the server listens on {', '.join(inspected.settings.bind)}: any "
@@ -153,7 +154,7 @@ def event_streams(inspected: Inspected) -> Iterator[Finding]:
         text = text_of(module)
         if EVENT_STREAM not in text or "StreamingHttpResponse" not in text:
             continue
-        for function, line, column in _buffered(ast.parse(text)):
+        for function, line, column in _buffered(ast.parse(text), module):
             yield found(
                 512,
                 "nginx holds the parts of this stream back until it has a few kilobytes: events arrive late, and many "
@@ -164,10 +165,10 @@ def event_streams(inspected: Inspected) -> Iterator[Finding]:
             )
 
 
-def _buffered(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
+def _buffered(tree: ast.Module, module: ModuleType) -> Iterator[tuple[str, int, int]]:
     """Functions that make a stream of events and don't name the header: name, line and column of the response.
 
-    What they say includes what the module's own constants and functions say that they use.
+    What they say includes what the constants and the module's own functions say that they use.
     """
     others = {name: _texts(each) for each in tree.body for name in _names_of(each)}
     for node in ast.walk(tree):
@@ -177,7 +178,7 @@ def _buffered(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
         if not calls:
             continue
         used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} - {node.name}
-        texts = _texts(node).union(*(others.get(name, ()) for name in used))
+        texts = _texts(node).union(*(others.get(name, ()) for name in used), _constants(node, module))
         if any(map(_is_event_stream, texts)) and UNBUFFERED.lower() not in {text.lower() for text in texts}:
             call = next((each for each in calls if any(map(_is_event_stream, _texts(each)))), calls[0])
             yield node.name, call.lineno, call.col_offset
@@ -185,6 +186,20 @@ def _buffered(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
 
 def _texts(node: ast.AST) -> set[str]:
     return {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+
+
+def _constants(node: ast.AST, module: ModuleType) -> Iterator[str]:
+    """The texts that names of the module, and attributes of these, stand for."""
+    for each in ast.walk(node):
+        match each:
+            case ast.Name(id=name):
+                value = vars(module).get(name)
+            case ast.Attribute(value=ast.Name(id=owner), attr=name):
+                value = getattr(vars(module).get(owner), "__dict__", {}).get(name)
+            case _:
+                continue
+        if isinstance(value, str):
+            yield value
 
 
 def _names_of(statement: ast.stmt) -> Iterator[str]:

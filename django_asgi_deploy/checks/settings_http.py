@@ -29,6 +29,7 @@ def redirects(inspected: Inspected) -> Iterator[Finding]:
         not django_settings.SECURE_SSL_REDIRECT
         or django_settings.SECURE_PROXY_SSL_HEADER
         or inspected.settings.ssl_certfile
+        or all(bind.startswith("unix:") for bind in inspected.settings.bind)  # the proxy is on this machine
         or not all(map(is_loopback, inspected.settings.trusted_proxies))
     ):
         return

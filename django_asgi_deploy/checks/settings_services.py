@@ -18,11 +18,11 @@ from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.checks.sources import first_place
 
-CACHED_SESSIONS = ("django.contrib.sessions.backends.cache", "django.contrib.sessions.backends.cached_db")
-FILE_SESSIONS = "django.contrib.sessions.backends.file"
+SESSIONS = "django.contrib.sessions.backends."
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 IMMEDIATE = "django.tasks.backends.immediate.ImmediateBackend"
 ENQUEUE = re.compile(r"\.a?enqueue\(")
+USE_OF_CACHE = re.compile(r"\bcache\.a?(set|add|get_or_set|set_many|incr)\(|@cache_page\(|\bcache_page\(.*\)\(")
 CACHE_CALLS = re.compile(r"\bcaches?(\[[^\]]*\])?\.a(get|set|add|get_or_set|get_many|set_many|delete|incr|touch)\(")
 
 
@@ -58,7 +58,7 @@ def local_memory(inspected: Inspected) -> Iterator[Finding]:
             )
         elif inspected.is_development and not several:
             continue
-        elif _is_explicit(alias) or (several and _pages_are_cached(alias)):
+        elif _is_explicit(alias) or (several and (_pages_are_cached(alias) or _is_used(inspected, alias))):
             level, what = (
                 ("warning" if several else "info"),
                 "what one worker puts there or deletes, the others don't see",
@@ -117,13 +117,30 @@ def _is_explicit(alias: str) -> bool:
 
 
 def _session_cache() -> str | None:
-    if django_settings.SESSION_ENGINE in CACHED_SESSIONS and apps.is_installed("django.contrib.sessions"):
+    if apps.is_installed("django.contrib.sessions") and _sessions_are("cache", "cached_db"):
         return str(django_settings.SESSION_CACHE_ALIAS)
     return None
 
 
+def _sessions_are(*backends: str) -> bool:
+    """Whether the engine is one of Django's with these names, or its store derives from one of theirs."""
+    engine = str(django_settings.SESSION_ENGINE)
+    if engine.startswith(SESSIONS):
+        return engine in [SESSIONS + name for name in backends]
+    try:
+        store = import_string(f"{engine}.SessionStore")
+        return issubclass(store, tuple(import_string(f"{SESSIONS}{name}.SessionStore") for name in backends))
+    except (ImportError, TypeError, RuntimeError):  # no such store, or its model isn't installed: Django says so
+        return False
+
+
 def _throttles() -> bool:
     return bool((getattr(django_settings, "REST_FRAMEWORK", None) or {}).get("DEFAULT_THROTTLE_CLASSES"))
+
+
+def _is_used(inspected: Inspected, alias: str) -> bool:
+    """Whether the project's own code keeps something in the default cache."""
+    return alias == "default" and first_place(inspected.modules, USE_OF_CACHE) is not None
 
 
 def _pages_are_cached(alias: str) -> bool:
@@ -135,7 +152,7 @@ def _pages_are_cached(alias: str) -> bool:
 
 
 def file_sessions(inspected: Inspected) -> Iterator[Finding]:
-    if django_settings.SESSION_ENGINE == FILE_SESSIONS:
+    if _sessions_are("file"):
         yield found(
             110,
             "Sessions are files, and the session's asynchronous methods read and write them on the event loop: all "
@@ -153,7 +170,7 @@ def channel_layers(inspected: Inspected) -> Iterator[Finding]:
     if inspected.is_development and inspected.workers == 1:
         return
     for alias, config in (getattr(django_settings, "CHANNEL_LAYERS", None) or {}).items():
-        if config.get("BACKEND") == IN_MEMORY_LAYER:
+        if _is_in_memory(str(config.get("BACKEND"))):
             yield found(
                 111,
                 f'CHANNEL_LAYERS["{alias}"] is in the memory of each worker: what is sent to a group reaches only the '
@@ -162,6 +179,16 @@ def channel_layers(inspected: Inspected) -> Iterator[Finding]:
                 object=f'CHANNEL_LAYERS["{alias}"]',
                 place=inspected.place_of_setting("CHANNEL_LAYERS", alias),
             )
+
+
+def _is_in_memory(path: str) -> bool:
+    """Channels' layer itself, or one that derives from it."""
+    if path == IN_MEMORY_LAYER:
+        return True
+    try:
+        return issubclass(import_string(path), import_string(IN_MEMORY_LAYER))
+    except (ImportError, TypeError):  # Channels says so
+        return False
 
 
 # ------------------------------------------------------------------ tasks

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -30,19 +31,54 @@ def place_of_setting(settings_module: str | None, name: str, *keys: Key) -> Plac
 def place_of_environment(module: ModuleType, variable: str, *, is_forced: bool = False) -> Place | None:
     """Where a module sets an environment variable through os.environ; ``is_forced``: whatever its value is."""
     tree = _parsed(module)
-    for node in ast.walk(tree) if tree else ():
-        match node:
-            case (
-                ast.Assign(targets=[ast.Subscript(value=environ, slice=ast.Constant(value=key))])
-                | ast.Call(
-                    func=ast.Attribute(attr="setdefault" | "putenv", value=environ), args=[ast.Constant(value=key), *_]
-                )
-            ) if key == variable and ast.unparse(environ) in ("os.environ", "environ", "os"):
-                if is_forced and isinstance(node, ast.Call):
-                    continue
-                assert module.__file__
-                return Place(relative(module.__file__), node.lineno, column=node.col_offset)
+    for node in _unguarded(tree, variable if is_forced else None) if tree else ():
+        if _sets(node, variable, module, is_forced):
+            assert module.__file__
+            return Place(relative(module.__file__), node.lineno, column=node.col_offset)
     return None
+
+
+def _unguarded(node: ast.AST, variable: str | None) -> Iterator[ast.stmt | ast.expr]:
+    """All there is, without what an ``if`` does that has asked for the variable."""
+    for child in ast.iter_child_nodes(node):
+        if variable and isinstance(child, ast.If) and any(_is_text(each, variable) for each in ast.walk(child.test)):
+            continue
+        if isinstance(child, ast.stmt | ast.expr):
+            yield child
+        yield from _unguarded(child, variable)
+
+
+def _sets(node: ast.AST, variable: str, module: ModuleType, is_forced: bool) -> bool:
+    match node:
+        case ast.Assign(targets=[ast.Subscript(value=environ, slice=key)]):
+            pass
+        case ast.AugAssign(target=environ, op=ast.BitOr(), value=ast.Dict(keys=[*keys])):
+            key = next((each for each in keys if each and _is_text(each, variable)), ast.Constant(None))
+        case ast.Call(func=ast.Attribute(attr="setdefault", value=environ), args=[key, *_]) if not is_forced:
+            pass
+        case ast.Call(func=ast.Attribute(attr="putenv" | "__setitem__", value=environ), args=[key, *_]):
+            pass
+        case ast.Call(func=ast.Attribute(attr="update", value=environ)):
+            given = [each for each, _, _ in _entries(node)]
+            given += [each for argument in node.args for each, _, _ in _entries(argument)]
+            key = ast.Constant(variable if variable in given else None)
+        case _:
+            return False
+    return _is_text(key, variable) and _is_environment(environ, module)
+
+
+def _is_text(node: ast.AST, text: str) -> bool:
+    return isinstance(node, ast.Constant) and node.value == text
+
+
+def _is_environment(node: ast.expr, module: ModuleType) -> bool:
+    """By identity where the name is the module's, else (in a function that imports it) by its usual names."""
+    match node:
+        case ast.Name(id=name) if name in vars(module):
+            return vars(module)[name] in (os.environ, os)
+        case ast.Attribute(value=ast.Name(id=name), attr="environ") if name in vars(module):
+            return vars(module)[name] is os
+    return ast.unparse(node) in ("os.environ", "environ", "os")
 
 
 def settings_modules(settings_module: str | None) -> list[ModuleType]:

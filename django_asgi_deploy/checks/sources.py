@@ -3,7 +3,7 @@
 import functools
 import re
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
 from django_asgi_deploy.checks.frames import Place, relative
@@ -24,18 +24,20 @@ def text_of(module: ModuleType) -> str:
 
 def first_place(modules: Iterable[ModuleType], pattern: re.Pattern[str]) -> Place | None:
     """Of the first match outside of comments."""
+    return next(places(modules, pattern), None)
+
+
+def places(modules: Iterable[ModuleType], pattern: re.Pattern[str]) -> Iterator[Place]:
+    """Of all matches outside of comments, one for each line."""
     for module in modules:
-        place = place_in_text(text_of(module), str(vars(module).get("__file__")), pattern)
-        if place:
-            return place
-    return None
+        yield from _places_in(text_of(module), str(vars(module).get("__file__")), pattern)
 
 
-def place_in_text(text: str, file: str, pattern: re.Pattern[str]) -> Place | None:
+def _places_in(text: str, file: str, pattern: re.Pattern[str]) -> Iterator[Place]:
+    """Of the first match in each line, outside of comments."""
     if not pattern.search(text):  # nearly always
-        return None
+        return
     for number, line in enumerate(text.splitlines(), 1):
         match = pattern.search(line.partition("#")[0])
         if match:
-            return Place(relative(file), number, column=match.start())
-    return None
+            yield Place(relative(file), number, column=match.start())

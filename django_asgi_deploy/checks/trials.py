@@ -14,6 +14,7 @@ from django_asgi_deploy import database
 from django_asgi_deploy.checks.driver import Driver
 from django_asgi_deploy.checks.faults import Faults
 from django_asgi_deploy.checks.finding import Finding, found
+from django_asgi_deploy.checks.frames import Place, place_of_error
 from django_asgi_deploy.checks.leaks import Connections
 from django_asgi_deploy.checks.probe import Answer
 
@@ -24,6 +25,8 @@ LATE_SECONDS = 3.0
 BIG_BYTES = 8 * 1024 * 1024
 POOL_THREADS = "django-"  # how the pooled handler names its threads
 PREFIX = "/checkasgi-prefix"
+# As a proxy that ends TLS says it, and another in front of that one; the addresses are for documentation only.
+FORWARDED = ((b"x-forwarded-for", b"2001:db8::7, 192.0.2.1"), (b"x-forwarded-proto", b"https"))
 
 
 class Trials:
@@ -35,12 +38,12 @@ class Trials:
         self.connections = connections
         self.is_pooled = is_pooled
 
-    def of_page(self, answer: Answer, view_is_async: bool | None) -> None:
-        """Of a page that was answered well."""
-        if view_is_async and answer.seconds > 2 * LEAVE_AFTER_SECONDS and not answer.is_cut:
-            self._leave(answer)
+    def of_page(self, answer: Answer, view_is_async: bool | None, view: Place | None) -> None:
+        """Of a page that was answered well; ``view`` is where its view is."""
+        if view_is_async and answer.seconds > 2 * LEAVE_AFTER_SECONDS and not (answer.is_cut or answer.stalls):
+            self._leave(answer, view)
         if answer.is_stream:
-            self._memory(answer.url)
+            self._memory(answer.url, view)
         if answer.first_part_seconds is not None and answer.is_stream and answer.first_part_seconds > LATE_SECONDS:
             self.faults.add(
                 found(
@@ -48,6 +51,7 @@ class Trials:
                     f"the first part of this stream takes {answer.first_part_seconds:.1f} seconds: the visitor sees "
                     "nothing meanwhile.",
                     "Send something at once: a heading, or a comment line of an event stream.",
+                    place=view,
                 ),
                 f"GET {answer.url}",
             )
@@ -73,20 +77,21 @@ class Trials:
             f"GET {url}",
         )
 
-    def _leave(self, answer: Answer) -> None:
+    def _leave(self, answer: Answer, view: Place | None) -> None:
         left = self.driver.ask(answer.url, leave_after_seconds=LEAVE_AFTER_SECONDS)
-        if left.seconds - LEAVE_AFTER_SECONDS > MAY_GO_ON_SECONDS:
+        if left.seconds - LEAVE_AFTER_SECONDS > MAY_GO_ON_SECONDS and not left.stalls:  # else it can't be told
             self.faults.add(
                 found(
                     705,
                     f"the view goes on for {left.seconds - LEAVE_AFTER_SECONDS:.1f} seconds after its client has left: "
                     "whoever reloads the page leaves one more running.",
                     "Look for what catches asyncio.CancelledError (also a bare except), or shields what it awaits.",
+                    place=left.place or view,
                 ),
                 f"GET {answer.url}",
             )
 
-    def _memory(self, url: str) -> None:
+    def _memory(self, url: str, view: Place | None) -> None:
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
@@ -103,6 +108,7 @@ class Trials:
                     "nothing arrives until it is complete.",
                     "Make the stream an asynchronous iterator; leave files to the web server in front "
                     "(X-Accel-Redirect), or serve with the pooled handler.",
+                    place=view,
                 ),
                 f"GET {url}",
             )
@@ -112,8 +118,31 @@ class Trials:
     def of_site(self, good: Iterable[Answer]) -> None:
         """With the pages that were answered well."""
         page = next((answer for answer in good if answer.status == 200), None)
-        if page and not django_settings.FORCE_SCRIPT_NAME:
+        if page is None:
+            return
+        if not django_settings.FORCE_SCRIPT_NAME:
             self._prefix(page)
+        self._forwarded(page)
+
+    def _forwarded(self, page: Answer) -> None:
+        answer = self.driver.ask(page.url, headers=FORWARDED)
+        if answer.ended_well and (answer.status or 0) < 500 and not answer.headers.get("location"):
+            return
+        names = ", ".join(name.decode().title() for name, _ in FORWARDED)
+        error = answer.error or next(iter(answer.exceptions), None)
+        what = f"fails with {type(error).__name__}: {error}" if error else f"is answered with {answer.status}"
+        if location := answer.headers.get("location"):
+            what += f", to {location}"
+        self.faults.add(
+            found(
+                707,
+                f"with a proxy's headers ({names}) it {what}, and without them it is answered with {page.status}.",
+                "Look for what reads META['HTTP_X_FORWARDED_FOR'] or request.scheme: behind proxies there may be "
+                "several addresses, and IPv6 ones.",
+                place=place_of_error(error) if error else None,
+            ),
+            f"GET {page.url}",
+        )
 
     def _prefix(self, page: Answer) -> None:
         answer = self.driver.ask(page.url, root_path=PREFIX)

@@ -1,5 +1,6 @@
 """How the site is started, and the server underneath: files of the deployment, sources, versions, proxies."""
 
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,16 @@ STREAM = """
         async def get(self, request):
             return StreamingHttpResponse(ticks(), 200, "OK", "text/event-stream; charset=utf-8")
 
+    EVENTS = "text/event-stream"
+    CSV = "text/csv"
+
+    async def named(request):
+        response = StreamingHttpResponse(ticks(), content_type=EVENTS)
+        response["Cache-Control"] = "no-cache"
+        return response
+
     async def plain(request):
-        return StreamingHttpResponse(ticks(), content_type="text/csv")
+        return StreamingHttpResponse(ticks(), content_type=CSV)
 
     async def unbuffered(request):
         response = StreamingHttpResponse(ticks(), content_type="text/event-stream")
@@ -111,6 +120,29 @@ def test_what_is_right_or_not_for_production_is_not_reported(site: Site, name: s
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("k8s/web.yaml", 'args:\n  - "--worker-class"\n  - "uvicorn.workers.UvicornWorker"\n'),
+        ("config/gunicorn.py", "import os\n\nfrom uvicorn.workers import UvicornWorker\n"),
+    ],
+)
+def test_the_old_worker_is_found_in_manifests_and_imports(site: Site, name: str, text: str) -> None:
+    write(site, name, text)
+    assert found(site, deployment.check) == [f"507 warning {name}:3"]
+    write(site, "notes/web.yaml", text)
+    assert len(found(site, deployment.check)) == 1
+
+
+def test_all_that_start_wsgi_are_one_finding(site: Site) -> None:
+    write(site, "Dockerfile", 'CMD ["gunicorn", "mysite.wsgi:application"]\n')
+    write(site, "uwsgi.ini", "[uwsgi]\nmodule = mysite.wsgi:application\n")
+    with inspected(site.folder, "mysite.urls") as subject:
+        (finding,) = deployment.wsgi(subject)
+    assert str(finding.place) == "Dockerfile:1"
+    assert finding.chain == ("uwsgi.ini:2: so does this",)
+
+
+@pytest.mark.parametrize(
     ("command", "expected"),
     [
         ("uvicorn mysite.asgi:application --host 0.0.0.0", ["505 warning Procfile:1"]),
@@ -129,16 +161,57 @@ def test_a_shutdown_without_limit_is_found_where_there_are_streams(
     assert found(site, deployment.check) == []
 
 
-@pytest.mark.parametrize("line", ['request.META["REMOTE_ADDR"]', "request.META['REMOTE_ADDR']"])
-def test_the_address_is_missing_behind_a_unix_socket(site: Site, line: str) -> None:
-    """Whether BIND or a file of the deployment has it; not on TCP, and not with get()."""
-    site.write("mysite/limits", f"def address(request):\n    return {line}\n")
-    expected = ["510 warning mysite/limits.py:2"]
-    assert found(site, deployment.check, "mysite.limits", bind=["unix:/run/mysite.sock"]) == expected
+READS = [
+    'request.META["REMOTE_ADDR"]',
+    "request.META['REMOTE_ADDR']",
+    'meta["REMOTE_ADDR"] if meta else None',
+]
+READS_WITH_CARE = [
+    "request.META.get('REMOTE_ADDR')",
+    'meta["REMOTE_ADDR"] if "REMOTE_ADDR" in meta else None',
+    'request.headers["REMOTE_ADDR"]',
+]
+
+
+def reading(expression: str) -> str:
+    return f"def address(request):\n    meta = request.META\n    return {expression}\n"
+
+
+@pytest.mark.parametrize("expression", READS)
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("mysite.service", "ExecStart=/venv/bin/gunicorn mysite.asgi --bind unix:/run/mysite.sock\n"),
+        ("Procfile", "web: uvicorn mysite.asgi:application --uds /run/mysite.sock\n"),
+    ],
+)
+def test_the_address_is_missing_behind_a_unix_socket(site: Site, name: str, command: str, expression: str) -> None:
+    site.write("mysite/limits", reading(expression))
     assert found(site, deployment.check, "mysite.limits") == []
+    write(site, name, command)
+    expected = ["510 warning mysite/limits.py:3"]
+    assert [each for each in found(site, deployment.check, "mysite.limits") if each[:3] == "510"] == expected
+
+
+@pytest.mark.parametrize("expression", READS_WITH_CARE)
+def test_an_address_that_may_be_missing_is_fine(site: Site, expression: str) -> None:
+    site.write("mysite/limits", reading(expression))
     write(site, "mysite.service", "ExecStart=/venv/bin/gunicorn mysite.asgi --bind unix:/run/mysite.sock\n")
-    assert found(site, deployment.check, "mysite.limits") == expected
-    site.write("mysite/limits", "def address(request):\n    return request.META.get('REMOTE_ADDR')\n")
+    assert found(site, deployment.check, "mysite.limits") == []
+
+
+def test_a_missing_address_may_be_expected(site: Site) -> None:
+    site.write(
+        "mysite/limits",
+        "def address(request):\n    try:\n        return request.META['REMOTE_ADDR']\n    except KeyError: pass\n",
+    )
+    write(site, "mysite.service", "ExecStart=/venv/bin/gunicorn mysite.asgi --bind unix:/run/mysite.sock\n")
+    assert found(site, deployment.check, "mysite.limits") == []
+
+
+def test_runasgi_gives_every_client_an_address(site: Site) -> None:
+    site.write("mysite/limits", reading(READS[0]))
+    write(site, "mysite.service", "ExecStart=/venv/bin/python manage.py runasgi --bind unix:/run/mysite.sock\n")
     assert found(site, deployment.check, "mysite.limits", bind=["unix:/run/mysite.sock"]) == []
 
 
@@ -164,7 +237,8 @@ def test_workers_are_those_that_the_deployment_starts(site: Site, name: str, tex
 
 def test_streams_of_events_that_a_proxy_would_hold_back_are_found(site: Site) -> None:
     site.write("mysite/feed", STREAM)
-    assert found(site, server.check, "mysite.feed") == ["512 warning mysite/feed.py:9", "512 warning mysite/feed.py:13"]
+    lines = (9, 19, 13)
+    assert found(site, server.check, "mysite.feed") == [f"512 warning mysite/feed.py:{line}" for line in lines]
 
 
 def test_a_middleware_of_the_project_may_set_the_header_for_all_streams(site: Site) -> None:
@@ -213,10 +287,99 @@ def test_the_versions_installed_here_fit(site: Site) -> None:
     assert [each for each in found(site, server.check) if each.startswith("511")] == []
 
 
-def test_installed_packages_with_state_by_thread_are_listed(site: Site, tmp_path: Path) -> None:
-    """They are the user's only where they are in the project."""
+def numbers(site: Site, number: int, *modules: str, application: Any = None, **options: Any) -> list[Finding]:
+    with inspected(site.folder, "mysite.urls", *modules, application=application, **options) as subject:
+        return [each for each in server.check(subject) if each.number == number]
+
+
+@pytest.mark.parametrize(
+    ("package", "requirement", "expected"),
+    [
+        ("Django", "asgiref>=99", "asgiref"),
+        ("channels", "Django (<1.0)", "Django"),
+        ("channels", 'asgiref>=99 ; extra == "tests"', None),
+        ("channels", "Django>=4.2", None),
+    ],
+)
+def test_what_an_installed_package_wants_is_looked_at(
+    site: Site, package: str, requirement: str, expected: str | None
+) -> None:
+    metadata = f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.0\nRequires-Dist: {requirement}\n"
+    write(site, f"{package}-99.0.dist-info/METADATA", metadata)
+    assert [each.object for each in numbers(site, 511)] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_installed_packages_with_state_by_thread_are_listed(
+    site: Site, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "import threading\n_user = threading.local()\n",
+        "from threading import Lock, local\nclass State(local): ...\n",
+        "from asgiref.local import Local\n_user = Local()  # not a threading local\n",
+    )[number]
+    package = f"current_user_{number}"
+    write(site, f"venv/site-packages/{package}/__init__.py", "")
+    write(site, f"venv/site-packages/{package}/state.py", text)
+    site.append("mysite/settings", f"INSTALLED_APPS = [{package!r}]\n")
+    monkeypatch.syspath_prepend(str(site.folder / "venv/site-packages"))
+    expected = [package] if number < 2 else []
+    assert [each.object for each in numbers(site, 513, f"{package}.state")] == expected
+
+
+def test_state_by_thread_of_the_project_itself_is_not_in_that_list(site: Site) -> None:
     site.write("mysite/state", "import threading\nstate = threading.local()\n")
     assert found(site, server.check, "mysite.state") == []
+
+
+# ------------------------------------------------------------------ what is installed for the server
+
+
+def not_installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    find_spec = server.find_spec
+    monkeypatch.setattr(server, "find_spec", lambda name: None if name in names else find_spec(name))
+
+
+class ProtocolTypeRouter:
+    """As Channels has it."""
+
+    __module__ = "channels.routing"
+
+    def __init__(self, **mapping: Any) -> None:
+        self.application_mapping = mapping
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("application", "options", "missing", "expected"),
+    [
+        (None, {"websocket": "mysite.chat.application"}, ("websockets", "wsproto"), 1),
+        (ProtocolTypeRouter(http=print, websocket=print), {}, ("websockets", "wsproto"), 1),
+        (ProtocolTypeRouter(http=print), {}, ("websockets", "wsproto"), 0),
+        (None, {}, ("websockets", "wsproto"), 0),
+        (ProtocolTypeRouter(http=print, websocket=print), {}, (), 0),
+    ],
+)
+def test_websockets_without_a_library_for_them_are_found(
+    site: Site, monkeypatch: pytest.MonkeyPatch, application: Any, options: Any, missing: tuple[str, ...], expected: int
+) -> None:
+    not_installed(monkeypatch, *missing)
+    if not missing:
+        monkeypatch.setattr(server, "find_spec", lambda name: object())
+    assert len(numbers(site, 501, application=application, **options)) == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32" or sys.implementation.name != "cpython", reason="uvloop isn't for these")
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [(("uvloop",), ["uvloop"]), (("uvloop", "httptools"), ["uvloop, httptools"]), ((), [])],
+)
+def test_the_faster_parts_of_the_server_are_missed(
+    site: Site, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], expected: list[str]
+) -> None:
+    monkeypatch.setattr(server, "find_spec", lambda name: None if name in missing else object())
+    assert [each.object for each in numbers(site, 502)] == expected
 
 
 # ------------------------------------------------------------------ settings that depend on URLs and sources
@@ -304,8 +467,10 @@ def test_a_prefix_with_a_slash_is_found_before_django_6_1(
 
 def test_two_prefixes_that_differ_are_found(site: Site) -> None:
     site.append("mysite/settings", "FORCE_SCRIPT_NAME = '/shop'\n")
-    assert found(site, settings_http.check, root_path="/store") == ["117 warning mysite/settings.py:8"]
+    for root_path in ("/store", "/shop/v2"):
+        assert found(site, settings_http.check, root_path=root_path) == ["117 warning mysite/settings.py:8"]
     assert found(site, settings_http.check, root_path="/shop") == []
+    assert found(site, settings_http.check) == []
 
 
 @pytest.mark.parametrize("gzip", ["django.middleware.gzip.GZipMiddleware", "mysite.compress.Compress"])

@@ -12,6 +12,7 @@ from django_asgi_deploy.checks import entry
 from django_asgi_deploy.checks.entry_import import import_plainly
 from django_asgi_deploy.checks.finding import Finding
 from django_asgi_deploy.checks.inspected import Inspected
+from django_asgi_deploy.importer import Found
 from tests.checks.sites import inspected
 from tests.utils import Site
 
@@ -128,15 +129,81 @@ def test_what_the_import_brings_about_is_told(site: Site) -> None:
     assert effects.number == 9
     assert "starts the thread 'poller'" in effects.message
     assert "replaces the handler of SIGTERM" in effects.message
-    assert "leaves a connection to the database 'default' open" in effects.message
+    assert "connection" not in effects.message  # which the query says
     assert (query.number, query.place and query.place[:2]) == (10, ("mysite/apps.py", 7))
 
 
-def test_patched_sockets_are_found(site: Site) -> None:
-    site.write("gevent/__init__", "")
-    site.write("gevent/monkey", "def is_module_patched(name): return name == 'socket'\n")
-    site.append("mysite/asgi", "import gevent.monkey\n")
-    assert shown(iter(imported(site))) == ["011 error :None"]
+PATCHERS = {
+    "gevent/__init__": "",
+    "gevent/monkey": """
+        patched = set()
+        def patch_all(): patched.add("socket")
+        def is_module_patched(name): return name in patched
+    """,
+    "eventlet/__init__": """
+        from . import patcher
+        def monkey_patch(**which): patcher.patched.update(name for name in which if which[name])
+    """,
+    "eventlet/patcher": """
+        patched = set()
+        def is_monkey_patched(name): return name in patched
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("from gevent import monkey\nmonkey.patch_all()", ["011 error mysite/asgi.py:7"]),
+        ("import eventlet\neventlet.monkey_patch(socket=True)", ["011 error mysite/asgi.py:7"]),
+        ("import gevent.monkey", []),
+        ("import eventlet\neventlet.monkey_patch(socket=False, thread=True)", []),
+    ],
+)
+def test_patched_sockets_are_found(site: Site, lines: str, expected: list[str]) -> None:
+    for name, text in PATCHERS.items():
+        site.write(name, text)
+    site.append("mysite/asgi", f"{lines}\n")
+    with inspected(site.folder, "mysite.asgi", installs=False) as subject:
+        assert shown(entry.check_import(subject)) == expected
+    for name in [each for each in sys.modules if each.partition(".")[0] in ("gevent", "eventlet")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "queries = 'nothing: ' and __import__('signal').signal(10, print)",
+        "import asyncio\nclass Policy(asyncio.DefaultEventLoopPolicy): ...\nasyncio.set_event_loop_policy(Policy())",
+    ],
+)
+def test_one_thing_that_the_import_brings_about_is_told(site: Site, line: str) -> None:
+    site.append("mysite/asgi", f"{line}\n")
+    assert [each.number for each in imported(site)] == [9]
+
+
+def test_threads_that_end_with_the_process_are_fine(site: Site) -> None:
+    site.append(
+        "mysite/asgi",
+        """
+        import threading
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        done = threading.Thread(target=int)
+        done.start()
+        done.join()
+        """,
+    )
+    assert imported(site) == []
+
+
+@pytest.mark.parametrize("path", ["mysite.asgi.app", "mysite.routing.application"])
+def test_an_application_that_is_not_there_is_no_failing_import(site: Site, path: str) -> None:
+    """It is one finding, 002, that says what there is."""
+    site.append("mysite/settings", f"ASGI_APPLICATION = {path!r}\n")
+    with inspected(site.folder, installs=False) as subject:
+        missing = Inspected(**{**vars(subject), "found": Found(path, "settings.ASGI_APPLICATION")})
+        assert [*entry.check_import(missing)] == []
+        assert [each.number for each in entry.application(missing)] == [2]
 
 
 def test_an_import_that_takes_for_ever_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,15 +298,74 @@ def test_other_settings_in_wsgi_py_are_told(site: Site) -> None:
     [
         'os.environ["DJANGO_SETTINGS_MODULE"] = "mysite.settings"',
         "os.environ['DJANGO_SETTINGS_MODULE'] = os.getenv('SETTINGS', 'mysite.settings')",
+        "os.environ.update({'DJANGO_SETTINGS_MODULE': 'mysite.settings'})",
+        "os.environ.update(DJANGO_SETTINGS_MODULE='mysite.settings')",
+        "os.environ |= {'LANG': 'C', 'DJANGO_SETTINGS_MODULE': 'mysite.settings'}",
+        "from os import environ as env; env['DJANGO_SETTINGS_MODULE'] = 'mysite.settings'",
     ],
 )
 def test_a_forced_settings_module_is_found(site: Site, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "mysite.settings")
     site.write("mysite/asgi", f"import os\n{line}\nasync def application(scope, receive, send): ...\n")
-    assert [each for each in seen(site) if each.startswith("007")] == ["007 warning mysite/asgi.py:2"]
+    assert [each for each in forced(site) if each.startswith("007")] == ["007 warning mysite/asgi.py:2"]
+
+
+def forced(site: Site) -> list[str]:
+    with inspected(site.folder, "mysite.asgi") as subject:
+        return shown(entry.forced_settings(subject))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "if 'DJANGO_SETTINGS_MODULE' not in os.environ: os.environ['DJANGO_SETTINGS_MODULE'] = 'mysite.settings'",
+        "if not os.getenv('DJANGO_SETTINGS_MODULE'): os.environ.update(DJANGO_SETTINGS_MODULE='mysite.settings')",
+        "os.environ.update(LANG='C'); {}.update(DJANGO_SETTINGS_MODULE='mysite.settings')",
+    ],
+)
+def test_a_settings_module_that_is_set_where_there_is_none_is_fine(
+    site: Site, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "mysite.settings")
+    site.write("mysite/asgi", f"import os\n{line}\nasync def application(scope, receive, send): ...\n")
+    assert forced(site) == []
 
 
 @pytest.mark.parametrize(("debug", "expected"), [("False", ["012 warning mysite/asgi.py:5"]), ("True", [])])
 def test_the_handler_of_development_is_found_in_production(site: Site, debug: str, expected: list[str]) -> None:
     site.append("mysite/settings", f"DEBUG = {debug}\n")
     assert seen(site, ASGIStaticFilesHandler.__new__(ASGIStaticFilesHandler)) == expected
+
+
+def handler_of_development() -> ASGIStaticFilesHandler:
+    return ASGIStaticFilesHandler.__new__(ASGIStaticFilesHandler)
+
+
+class Router:
+    """As Channels' ProtocolTypeRouter."""
+
+    def __init__(self, **mapping: Any) -> None:
+        self.application_mapping = mapping
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+def logged(app: Any) -> Any:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+
+    return application
+
+
+@pytest.mark.parametrize(
+    ("wrap", "expected"),
+    [
+        (lambda app: Router(http=app), ["012 warning mysite/asgi.py:5"]),
+        (lambda app: logged(Router(websocket=logged(None), http=logged(app))), ["012 warning mysite/asgi.py:5"]),
+        (lambda app: logged(ASGIStaticFilesHandler), []),
+        (lambda app: Router(http=logged(None)), []),
+    ],
+)
+def test_the_handler_of_development_is_found_inside_of_others(site: Site, wrap: Any, expected: list[str]) -> None:
+    site.append("mysite/settings", "DEBUG = False\n")
+    assert seen(site, wrap(handler_of_development())) == expected

@@ -370,7 +370,7 @@ def test_a_probe_does_not_write(site: Site) -> None:
     requests = [line.split()[:2] for line in (site.folder / "requests.txt").read_text().splitlines()]
     (missing,) = {path for method, path in requests if path.startswith("/checkasgi-")} - {f"{PREFIX}/async"}
     assert [method for method, path in requests if path == missing] == ["GET", "POST", "GET"]
-    assert [method for method, path in requests if path == "/async"] == ["GET", "HEAD", "GET", "GET", "GET"]
+    assert [method for method, path in requests if path == "/async"] == ["GET", "HEAD", *4 * ["GET"]]
     assert {path for _, path in requests} == {"/async", f"{PREFIX}/async", missing}
 
 

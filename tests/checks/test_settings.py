@@ -58,3 +58,32 @@ def found(name: str, **changes: Any) -> list[Finding]:
 @pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("[a-z]*.py")))
 def test_what_is_expected_is_found_and_nothing_else(name: str) -> None:
     assert as_expected(found(name)) == expected_in(FOLDER / f"{name}.py")
+
+
+# ------------------------------------------------------------------ classes of one's own
+
+
+@pytest.mark.parametrize(
+    ("engine", "numbers"),
+    [
+        ("tests.checks.projects.stores.files", [110]),
+        ("tests.checks.projects.stores.cached", [109]),
+        ("tests.checks.projects.stores.signed", []),
+        ("tests.checks.projects.stores.nowhere", []),
+        ("django.contrib.sessions.backends.db", []),
+    ],
+)
+def test_a_session_store_is_what_it_derives_from(engine: str, numbers: list[int]) -> None:
+    changes = {"SESSION_ENGINE": engine, "DATABASES": {}, "LOGGING": {}, "SECURE_SSL_REDIRECT": False}
+    changes["INSTALLED_APPS"] = ["django.contrib.contenttypes", "django.contrib.sessions"]
+    changes["CACHES"] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    levels = {each.number: each.level for each in found("pooled", **changes) if each.number in (109, 110)}
+    assert [number for number, level in levels.items() if level != "info"] == numbers
+
+
+@pytest.mark.parametrize(
+    ("bind", "levels"), [(["unix:/run/site.sock"], []), (["127.0.0.1:8000"], ["info"]), (["0.0.0.0:8000"], ["warning"])]
+)
+def test_a_proxy_in_front_of_a_unix_socket_is_on_this_machine(bind: list[str], levels: list[str]) -> None:
+    findings = found("pooled", ASGI_DEPLOY={"BIND": bind})
+    assert [each.level for each in findings if each.number == 115] == levels

@@ -49,7 +49,8 @@ class Command(BaseCommand):
             action="append",
             type=_path,
             metavar="PATH",
-            help="A path to request; may be given again (default: every page whose URL has no arguments).",
+            help="A path to request; may be given again (default: every page; where its URL has arguments, only the "
+            "project's own).",
         )
         probe.add_argument(
             "--timeout",

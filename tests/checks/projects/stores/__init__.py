@@ -1,0 +1,1 @@
+"""Session engines of one's own."""

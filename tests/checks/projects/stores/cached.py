@@ -1,0 +1,6 @@
+from django.contrib.sessions.backends.cached_db import SessionStore as DjangosStore
+
+
+class SessionStore(DjangosStore):
+    def get_session_cookie_age(self) -> int:
+        return 3600
