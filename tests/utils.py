@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-DEADLINE_SECONDS = 30  # generous: machines are slow when many tests run at once
+DEADLINE_SECONDS = 60  # generous: machines are slow when many tests run at once
 
 MANAGE = """
     import os, sys

@@ -15,7 +15,7 @@ from django_asgi_deploy.server import private
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-DEADLINE_SECONDS = 20
+DEADLINE_SECONDS = 60
 protocols = pytest.mark.parametrize("cls", [HttpToolsProtocol, H11Protocol])
 
 
