@@ -48,7 +48,9 @@ class LoopThread:
         self.thread.start()
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if isinstance(error := context.get("exception"), BaseException):
+        error = context.get("exception")
+        # A cancelled task was ended by somebody, such as Django's handler when its client leaves.
+        if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
             self.unseen.append(error)
 
     def _run(self) -> None:
