@@ -26,7 +26,6 @@ SERVERS: dict[str, tuple[str, str]] = {
     ),
 }
 
-NO_LIFESPAN = "not possible: Daphne doesn't speak it"
 REMOVED = "if the proxy takes it away"
 
 # What is looked at, and in whose case it isn't what it should be.
@@ -46,8 +45,8 @@ ROWS: dict[str, dict[str, str]] = {
     "HEAD": {},
     "The client leaves while a view waits": {},
     "The client leaves a stream": {},
-    "Lifespan: start and end": {"daphne": NO_LIFESPAN},
-    "Lifespan state in each scope": {"daphne": NO_LIFESPAN},
+    "Lifespan: start and end": {},
+    "Lifespan state in each scope": {},
     "The server's own prefix, behind a proxy": {
         "uvicorn": REMOVED,
         "gunicorn, uvicorn-worker": "not possible: gunicorn's ``--root-path`` isn't handed on",
