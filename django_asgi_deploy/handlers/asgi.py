@@ -367,7 +367,7 @@ class ASGIHandler(asgi.ASGIHandler):
         if response.streaming:
             response = Streamed(response, await self._parts(exchange))
         elif private.has_plain_headers(response):
-            # As in send_response(), with a tenth of its calls.
+            # As in send_response(), in fewer calls.
             await send(private.response_start(response))
             for chunk, is_last in self.chunk_bytes(response.content):
                 await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})

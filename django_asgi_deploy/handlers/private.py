@@ -328,7 +328,7 @@ forget_urlconf = _Forget()
 
 
 def set_script_prefix(prefix: str) -> None:
-    if urls_base.get_script_prefix() != prefix:  # to ask is three times as quick
+    if urls_base.get_script_prefix() != prefix:  # to ask costs less
         urls_base.set_script_prefix(prefix)
 
 
@@ -353,7 +353,7 @@ _LOOK = LazyObject.__getattribute__
 
 def read_settings_at_once() -> None:
     """
-    Let ``settings.NAME`` cost what any attribute does: it is read thirty times and more in one request.
+    Let ``settings.NAME`` cost what any attribute does: it is read many times in one request.
 
     LazyObject's own way of reading looks at each value for the mark of a LazyObject's proxy methods. A setting has
     none, and the methods of the object behind are found through __getattr__() as before.
