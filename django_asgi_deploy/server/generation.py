@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from django_asgi_deploy.server.backlog import BorrowedSocket
 from django_asgi_deploy.server.balance import Balance
-from django_asgi_deploy.server.channel import Channel
+from django_asgi_deploy.server.channel import Channel, Message
 from django_asgi_deploy.server.plan import Plan
 from django_asgi_deploy.server.processes import signals_blocked, unsafe_threads
 
@@ -35,10 +36,14 @@ class Duty:
     balance: Balance
 
     @classmethod
-    def of(cls, channel: Channel, descriptors: list[int]) -> "Duty":
+    def of(cls, channel: Channel, message: Message, descriptors: list[int]) -> "Duty":
         """``descriptors`` as the supervisor sends them: the table of the workers, then the sockets."""
-        balance, *sockets = descriptors
-        return cls(channel, [socket.socket(fileno=fd) for fd in sockets], Balance(fd=balance))
+        balance, *fds = descriptors
+        sockets = [
+            BorrowedSocket(fileno=fd) if is_borrowed else socket.socket(fileno=fd)
+            for fd, is_borrowed in zip(fds, message["borrowed"], strict=True)
+        ]
+        return cls(channel, sockets, Balance(fd=balance))
 
 
 def prepare() -> None:
@@ -76,7 +81,7 @@ def await_duty(
     channel.send(plan=plan.as_dict(), forks=not hindrance, why_not=hindrance)
     for message, descriptors in channel.wait():
         if message["do"] == "serve":
-            return Duty.of(channel, descriptors)
+            return Duty.of(channel, message, descriptors)
         if message["do"] == "advise":
             if advise:
                 _advise_aside(channel, advise)
@@ -84,7 +89,7 @@ def await_duty(
         theirs, *others = descriptors
         if _is_in_fork(theirs):
             channel.close()
-            return Duty.of(Channel.adopt(theirs), others)
+            return Duty.of(Channel.adopt(theirs), message, others)
         for fd in descriptors:
             os.close(fd)
     return None

@@ -28,6 +28,7 @@ class Handover:
     directory: str
     plan: Plan
     sockets: list[int]
+    borrowed: list[bool]  # of each socket, whether another program may keep it
     made: list[tuple[str, int]]  # unix sockets to unlink at the end: path and inode
     urls: list[str]
     colour: bool | None
@@ -64,6 +65,7 @@ class Handover:
         return [*self.sockets, *([self.generation[1]] if self.generation else [])]
 
     def close_sockets(self) -> None:
+        self.borrowed.clear()
         while self.sockets:
             os.close(self.sockets.pop())
 

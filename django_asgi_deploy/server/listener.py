@@ -2,7 +2,8 @@
 
 It differs from ``loop.create_server`` in three ways: workers that share a socket share the connections, too; a process
 that runs out of descriptors leaves connections to the kernel's queue, some descriptors to the project, and the
-processor alone; and at the end, what the kernel has queued is accepted, because closing would reset it.
+processor alone; and at the end, the kernel's queue is closed and emptied, because closing the socket resets what is in
+it.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import ssl
 from collections.abc import Callable, Sequence
 
 from django_asgi_deploy.exceptions import AddressError
+from django_asgi_deploy.server.backlog import SETTLE_SECONDS, BorrowedSocket, refuse_new
 from django_asgi_deploy.server.balance import Balance
 
 logger = logging.getLogger("django_asgi_deploy.server")
@@ -88,8 +90,10 @@ class Listener:
     async def close(self, *, is_last: bool = True) -> None:
         """Close the sockets, and let handshakes finish that have begun.
 
-        ``is_last``: nobody else accepts on these sockets after this, so what the kernel has queued is accepted now.
+        ``is_last``: nobody else accepts on these sockets after this, so what the kernel has queued is accepted first.
         """
+        if is_last:
+            await self._end_queues()
         self._unwatch()
         for timer in (self._pause, self._writing):
             if timer:
@@ -97,16 +101,27 @@ class Listener:
         if self._balance:
             self._balance.leave()
         if is_last:
-            for sock in self._sockets:
-                sock.listen(1)  # no new ones join the queue meanwhile; 0 means the default on some systems
-                while self._accept(sock):
-                    pass
+            self._empty_queues()
         for sock in self._sockets:
             sock.close()
         if self._connecting:
             _, late = await asyncio.wait(self._connecting, timeout=_HANDSHAKES_SECONDS if self.ssl else None)
             for task in late:
                 task.cancel()
+
+    async def _end_queues(self) -> None:
+        """Let none be queued any more; what has begun to be is accepted meanwhile, as always."""
+        ours = [sock for sock in self._sockets if not isinstance(sock, BorrowedSocket)]
+        for sock in ours:
+            refuse_new(sock)
+        if ours:
+            await asyncio.sleep(SETTLE_SECONDS)
+
+    def _empty_queues(self) -> None:
+        for sock in self._sockets:
+            for _ in range(self._backlog + 1):  # the most that ours can hold; of a borrowed one there is no end
+                if not self._accept(sock):
+                    break
 
     # ------------------------------------------------------------------ accepting
 
@@ -138,7 +153,9 @@ class Listener:
         try:
             connection, _ = sock.accept()
         except OSError as error:
-            if error.errno not in _OF_THE_CONNECTION:
+            if error.errno == errno.EINVAL:  # a unix socket that another worker has closed to new ones, and empty
+                self._pause_for(_RETRY_SECONDS)
+            elif error.errno not in _OF_THE_CONNECTION:
                 self._pause_because(error)
             return False
         connection.setblocking(False)

@@ -133,6 +133,7 @@ def _become_supervisor(settings: Settings, colour: bool | None) -> tuple[Channel
             directory=processes.working_directory(),
             plan=Plan.of(settings, settings.workers),
             sockets=[sock.fileno() for sock in sockets.sockets],
+            borrowed=sockets.borrowed,
             made=sockets.made,
             urls=sockets.urls(tls=settings.ssl_certfile is not None),
             colour=colour,

@@ -11,6 +11,7 @@ from types import TracebackType
 from django_asgi_deploy.addresses import Address, InheritedAddress, SystemdAddress, TCPAddress, UnixAddress
 from django_asgi_deploy.exceptions import AddressError, ExitStatus
 from django_asgi_deploy.server import systemd
+from django_asgi_deploy.server.backlog import BorrowedSocket
 from django_asgi_deploy.server.owner import Owner, owner_of_port
 
 _RETRY_SECONDS = 0.05
@@ -53,6 +54,11 @@ class Sockets:
         """In a fork: leave the sockets, and what was made for them, to the other process."""
         self.made.clear()
         self.close()
+
+    @property
+    def borrowed(self) -> list[bool]:
+        """Of each socket, whether another program may keep it."""
+        return [isinstance(sock, BorrowedSocket) for sock in self.sockets]
 
     def urls(self, *, tls: bool) -> list[str]:
         """What a person types to reach each socket, with the real port."""
@@ -200,10 +206,10 @@ def unlink_if_still_ours(path: str, inode: int) -> None:
         pass  # somebody removed it, which is what we wanted
 
 
-def _adopt(address: InheritedAddress) -> socket.socket:
+def _adopt(address: InheritedAddress) -> BorrowedSocket:
     """The socket that was inherited as ``fd``; the kernel tells its family and protocol."""
     try:
-        sock = socket.socket(fileno=address.fd)
+        sock = BorrowedSocket(fileno=address.fd)
     except OSError as error:
         message = f"{address}: descriptor {address.fd} isn't a socket that this process inherited ({error.strerror})."
         raise AddressError(message, ExitStatus.USAGE) from None

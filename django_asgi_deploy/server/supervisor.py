@@ -116,7 +116,7 @@ class Supervisor:
 
     def _on_message(self, worker: Worker, message: Message) -> None:
         if "plan" in message:  # an interpreter of its own, loaded now
-            worker.channel.send(do="serve", descriptors=self._descriptors())
+            self._have_serve(worker.channel)
         if not worker.pid and "pid" in message:
             self._on_pid(worker, message["pid"])
         worker.last_beat = time.monotonic()
@@ -294,15 +294,19 @@ class Supervisor:
         is_there = generation in self.generations
         if generation.forks and is_there:
             ours, theirs = Channel.pair()
-            generation.channel.send(do="fork", descriptors=[theirs.fileno(), *self._descriptors()])
+            descriptors = [theirs.fileno(), *self._descriptors()]
+            generation.channel.send(do="fork", borrowed=self.handover.borrowed, descriptors=descriptors)
             theirs.close()
             return Worker(ours, generation=generation)
         if is_there and not generation.became_worker:
             generation.became_worker = True
-            generation.channel.send(do="serve", descriptors=self._descriptors())
+            self._have_serve(generation.channel)
             return Worker(generation.channel, generation.pid, generation=generation)
         channel, pid = self._spawn(announces=False)
         return Worker(channel, pid, generation=generation)
+
+    def _have_serve(self, channel: Channel) -> None:
+        channel.send(do="serve", borrowed=self.handover.borrowed, descriptors=self._descriptors())
 
     def _descriptors(self) -> list[int]:
         return [self.balance.fd, *self.handover.sockets]

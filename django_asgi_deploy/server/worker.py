@@ -233,8 +233,9 @@ class Worker(uvicorn.Server):
         """In the place of uvicorn's, which resets what is on its way on kept-alive connections."""
         logging.getLogger("uvicorn.error").info("Shutting down")
         shutdown.begin()
-        await self._stop_listening()
-        await self._drain()
+        closing = asyncio.create_task(self._stop_listening())
+        await self._drain(closing)
+        await closing
         await self.lifespan.shutdown()
 
     async def _stop_listening(self) -> None:
@@ -243,15 +244,14 @@ class Worker(uvicorn.Server):
         self._ask_whether_last()  # again: everybody may have been asked to leave meanwhile
         await self._listening.close(is_last=self._is_last)
 
-    async def _drain(self) -> None:
-        """Let everything that was accepted be answered, and close each connection behind its last answer."""
+    async def _drain(self, closing: asyncio.Task[None]) -> None:
+        """Let everything accepted until ``closing`` is done be answered, and close each connection behind that."""
         loop = asyncio.get_running_loop()
         connections, tasks = self.server_state.connections, self.server_state.tasks
         deadline = loop.time() + self._graceful_seconds
         # A worker that is replaced keeps idle connections until their own timeout, which proxies are used to.
         linger_until = loop.time() + (LINGER_SECONDS if self._is_last else self.config.timeout_keep_alive)
-        await asyncio.sleep(TICK_SECONDS)  # for the last ones accepted to become connections
-        while connections or tasks:
+        while connections or tasks or not closing.done():
             if loop.time() >= deadline:
                 await self._cut(tasks)
                 return

@@ -156,6 +156,20 @@ def test_a_new_version_serves_the_sockets_of_systemd_as_well(site: Site) -> None
         assert server.stop() == 0
 
 
+@pytest.mark.row("3a")
+@pytest.mark.chaos
+@pytest.mark.parametrize("arguments", [["--supervisor", "off"], ["--workers", "2"]])
+def test_between_two_instances_connections_wait_in_the_queue_of_systemd(site: Site, arguments: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as tcp:
+        with activated(site, [tcp], *arguments) as server:
+            server.wait_for("^Serving")
+            assert server.stop() == 0
+        waiting = [socket.create_connection(tcp.getsockname(), DEADLINE_SECONDS) for _ in range(10)]
+        with activated(site, [tcp], *arguments) as server:
+            assert all(b"Hello" in ask(client) for client in waiting)
+            assert server.stop() == 0
+
+
 def test_a_socket_of_systemd_can_be_asked_for_by_name(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         with activated(site, [first, second], "systemd:second", LISTEN_FDNAMES="first:second") as server:

@@ -1,0 +1,103 @@
+"""The kernel's queue at the end, with real sockets: row 3a of the table of faults."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from django_asgi_deploy.server.backlog import refuse_new
+from tests.server.test_listener import LOOPS, workers
+from tests.utils import DEADLINE_SECONDS, until
+
+CLIENTS = 6
+ROUNDS = 3
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can close a queue")
+
+
+def listening(family: int, tmp_path: Path) -> socket.socket:
+    sock = socket.socket(family)
+    sock.bind({socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0)}.get(family, str(tmp_path / "s")))
+    sock.listen(100)
+    sock.settimeout(DEADLINE_SECONDS)
+    return sock
+
+
+def client_of(listener: socket.socket, seconds: float = DEADLINE_SECONDS) -> socket.socket:
+    client = socket.socket(listener.family)
+    client.settimeout(seconds)
+    try:
+        client.connect(listener.getsockname())
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+@pytest.mark.row("3a")
+@pytest.mark.chaos
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
+def test_a_closed_queue_gives_what_it_holds_and_takes_no_more(family: int, tmp_path: Path) -> None:
+    with listening(family, tmp_path) as listener:
+        early = [client_of(listener) for _ in range(3)]
+        refuse_new(listener)
+        with pytest.raises((TimeoutError, ConnectionRefusedError)):
+            client_of(listener, seconds=0.2)
+        for client in early:
+            connection, _ = listener.accept()
+            connection.sendall(b"welcome")
+            assert client.recv(100) == b"welcome"
+            client.sendall(b"thanks")  # what comes on a connection isn't kept out
+            assert connection.recv(100) == b"thanks"
+            client.close()
+            connection.close()
+        listener.settimeout(0)
+        with pytest.raises(OSError, match=r"unavailable|Invalid argument"):
+            listener.accept()
+        listener.settimeout(DEADLINE_SECONDS)
+        address = listener.getsockname()
+    with socket.socket(family) as late, pytest.raises(ConnectionRefusedError):
+        late.connect(address)
+
+
+@pytest.mark.row("3a")
+@pytest.mark.chaos
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_of_clients_that_connect_without_a_pause_none_is_reset_when_the_workers_end(loop: str, number: int) -> None:
+    results: list[str] = []
+    for _ in range(ROUNDS):
+        with workers(loop, number) as few:
+            threads = [
+                threading.Thread(target=_connect_until_refused, args=(few.port, results)) for _ in range(CLIENTS)
+            ]
+            for thread in threads:
+                thread.start()
+            enough = len(results) + 100
+            until(lambda: len(results) >= enough)  # noqa: B023 - called at once
+            for pid in few.pids:
+                os.kill(pid, signal.SIGTERM)
+            for thread in threads:
+                thread.join(DEADLINE_SECONDS)
+    counts = Counter(results)
+    assert set(counts) == {"ok", "refused"}, counts
+    assert counts["refused"] == ROUNDS * CLIENTS
+
+
+def _connect_until_refused(port: int, results: list[str]) -> None:
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as client:
+                result = "ok" if client.recv(100) else "eof"
+        except ConnectionRefusedError:
+            result = "refused"
+        except OSError as error:
+            result = type(error).__name__
+        results.append(result)
+        if result == "refused":
+            return
