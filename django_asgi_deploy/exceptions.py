@@ -1,10 +1,16 @@
-"""What can go wrong, and the exit status each kind of failure ends the process with."""
+"""What can go wrong, and the exit status each kind of failure ends the process with.
 
+The supervisor imports this file and starts as fast as it can, so what it has no use for is imported where it is used.
+"""
+
+import functools
 import os
-import sysconfig
-import traceback
 from enum import IntEnum
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from traceback import FrameSummary
 
 
 class ExitStatus(IntEnum):
@@ -59,25 +65,34 @@ class ProjectError(ASGIDeployError):
     @classmethod
     def from_exception(cls, what_failed: str, error: BaseException) -> "ProjectError":
         """The message is ``what_failed``, then the error with the user's own frames only."""
+        import traceback
+
         frames = traceback.StackSummary.from_list(_frames_of_the_user(error.__traceback__))
         reason = "".join(traceback.format_exception_only(error))
         return cls(f"{what_failed}\n\n{''.join(frames.format())}{reason}".rstrip())
 
 
-_FOREIGN = (
-    os.path.dirname(__file__) + os.sep,
-    *(sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "purelib", "platlib")),
-    "<",  # frozen, or made from a string
-)
+@functools.cache
+def _foreign() -> tuple[str, ...]:
+    """How the names of files begin that the user didn't write."""
+    import sysconfig
+
+    return (
+        os.path.dirname(__file__) + os.sep,
+        *(sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "purelib", "platlib")),
+        "<",  # frozen, or made from a string
+    )
 
 
 def is_users(filename: str) -> bool:
     """Whether the user wrote this file: not Python's, not installed, not ours."""
-    return not filename.startswith(_FOREIGN) and "site-packages" not in filename
+    return not filename.startswith(_foreign()) and "site-packages" not in filename
 
 
-def _frames_of_the_user(tb: TracebackType | None) -> list[traceback.FrameSummary]:
+def _frames_of_the_user(tb: TracebackType | None) -> "list[FrameSummary]":
     """What the user wrote, and behind it the place that raised; the rest is noise on the way."""
+    import traceback
+
     frames = [frame for frame in traceback.extract_tb(tb) if not frame.filename.startswith("<frozen ")]
     users = [frame for frame in frames if is_users(frame.filename)]
     if users and users[-1] is not frames[-1]:

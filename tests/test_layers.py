@@ -55,6 +55,8 @@ LEVELS = {
     "asgi": 4,
     "project": 5,
     "server.systemd": 0.5,
+    "server.backlog": 0,
+    "server.unlink": 0,
     "server.cpus": 1,
     "server.balance": 1,
     "server.tls": 1,
@@ -84,6 +86,7 @@ LEVELS = {
     "server.writes": 2,
     "server.config": 3,
     "server.handover": 3,
+    "server.become": 4,
     "server.worker": 4,
     "server.thread": 5,
     "server.supervisor": 5,
@@ -193,7 +196,7 @@ LEVELS = {
     "pytest_plugin": 9,
 }
 WITHOUT_DJANGO = re.compile(
-    r"exceptions|types|shutdown|addresses|origins|prefixes|proxies|lines|logging|layers\.(wrap|mount|forward|websocket|limits|proxy|observe|accesslog)|deployment\.convert|server\.(channel|processes|plan|pidfile|signals|lines|title|children|handover|supervisor|supervise|systemd|sockets|owner)"
+    r"exceptions|types|shutdown|addresses|origins|prefixes|proxies|lines|logging|layers\.(wrap|mount|forward|websocket|limits|proxy|observe|accesslog)|deployment\.convert|server\.(channel|processes|plan|pidfile|signals|lines|title|children|handover|become|supervisor|supervise|systemd|sockets|owner|backlog|unlink)"
 )
 
 

@@ -1,58 +1,59 @@
 """What the supervisor knows of its children."""
 
 import time
-from dataclasses import dataclass, field
 
 from django_asgi_deploy.server.channel import Channel
 from django_asgi_deploy.server.plan import Plan
 
 
-@dataclass(eq=False)
 class Child:
     """A process and the channel to it. ``pid`` is 0 until a forked worker's is known."""
 
-    channel: Channel
-    pid: int = 0
-    started_at: float = field(default_factory=time.monotonic)
-    is_killed: bool = False  # by us
-    kill_at: float | None = None
-    stacks_shown: bool = False
+    def __init__(self, channel: Channel, pid: int = 0) -> None:
+        self.channel = channel
+        self.pid = pid
+        self.started_at = time.monotonic()
+        self.is_killed = False  # by us
+        self.kill_at: float | None = None
+        self.stacks_shown = False
 
     @property
     def age_seconds(self) -> float:
         return time.monotonic() - self.started_at
 
 
-@dataclass(eq=False)
 class Generation(Child):
     """A version of the code, and the process that has loaded it."""
 
-    number: int = 1
-    plan: Plan | None = None  # once it is loaded
-    forks: bool = True
-    became_worker: bool = False
-    is_dismissed: bool = False  # not needed any more, its end is no news
-    early_ends: int = 0  # of workers that had hardly begun to serve, in a row
-    vain_starts: int = 0  # of workers that never served, in a row
-    last_early_end: float = 0.0
-    not_before: float = 0.0  # when the next worker may be started
+    def __init__(self, channel: Channel, pid: int, number: int = 1) -> None:
+        super().__init__(channel, pid)
+        self.number = number
+        self.plan: Plan | None = None  # once it is loaded
+        self.forks = True
+        self.became_worker = False
+        self.is_dismissed = False  # not needed any more, its end is no news
+        self.early_ends = 0  # of workers that had hardly begun to serve, in a row
+        self.vain_starts = 0  # of workers that never served, in a row
+        self.last_early_end = 0.0
+        self.not_before = 0.0  # when the next worker may be started
 
 
-@dataclass(eq=False, kw_only=True)
 class Worker(Child):
     """A serving process, from its fork to its end."""
 
-    generation: Generation
-    max_requests: int | None = None
-    ready_at: float | None = None
-    last_beat: float = field(default_factory=time.monotonic)
-    requests: int = 0
-    connections: int = 0
-    resident_bytes: int = 0
-    debugger: str | None = None
-    outdated: str = ""  # why it is to be replaced
-    leaving: str = ""  # why it was asked to leave
-    has_failed: bool = False  # and was killed for it
+    def __init__(self, channel: Channel, pid: int = 0, *, generation: Generation) -> None:
+        super().__init__(channel, pid)
+        self.generation = generation
+        self.max_requests: int | None = None
+        self.ready_at: float | None = None
+        self.last_beat = self.started_at
+        self.requests = 0
+        self.connections = 0
+        self.resident_bytes = 0
+        self.debugger: str | None = None
+        self.outdated = ""  # why it is to be replaced
+        self.leaving = ""  # why it was asked to leave
+        self.has_failed = False  # and was killed for it
 
     @property
     def is_ready(self) -> bool:

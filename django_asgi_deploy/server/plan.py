@@ -1,12 +1,9 @@
 """What the supervisor obeys: it never imports the project, so each generation tells it."""
 
-import dataclasses
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """The options of the same names (``conf.Settings``), with the number of workers decided."""
 
     workers: int
@@ -22,11 +19,11 @@ class Plan:
 
     @classmethod
     def of(cls, settings: Any, workers: int) -> "Plan":
-        values = {each.name: getattr(settings, each.name) for each in dataclasses.fields(cls)}
+        values = {name: getattr(settings, name) for name in cls._fields}
         return cls(**{**values, "workers": workers})
 
     def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return self._asdict()
 
     @property
     def budget_seconds(self) -> int:

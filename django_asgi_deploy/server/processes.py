@@ -1,10 +1,11 @@
-"""What Linux tells about processes, and what it lets us arrange: read from /proc, no package needed."""
+"""What Linux tells about processes, and what it lets us arrange: read from /proc, no package needed.
 
-import ctypes
+The supervisor imports this file and starts as fast as it can, so what it has no use for is imported where it is used.
+"""
+
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,12 @@ SAFE_THREADS = frozenset({"jemalloc_bg_thd"})
 
 
 def become_subreaper() -> None:
-    """Children whose parent ends become ours, as for process 1 (``man 2 PR_SET_CHILD_SUBREAPER``). Raises OSError."""
+    """Children whose parent ends become ours, as for process 1, and those of the program that this process becomes.
+
+    Raises OSError. See ``man 2 PR_SET_CHILD_SUBREAPER``.
+    """
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         code = ctypes.get_errno()
@@ -37,6 +43,8 @@ def signals_blocked() -> Iterator[None]:
 
 def unsafe_threads() -> list[str]:
     """The names of this process's other threads, Python's and foreign ones, that a fork would lose."""
+    import threading
+
     python_names = {thread.native_id: thread.name for thread in threading.enumerate()}
     found = []
     for task in Path("/proc/self/task").iterdir():

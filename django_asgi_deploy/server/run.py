@@ -23,9 +23,10 @@ from django_asgi_deploy.conf import Settings
 from django_asgi_deploy.exceptions import ExitStatus
 from django_asgi_deploy.project import Project
 from django_asgi_deploy.server import generation, logs, multiprocess, processes, systemd
+from django_asgi_deploy.server.become import become_supervisor
 from django_asgi_deploy.server.channel import Channel, Message
 from django_asgi_deploy.server.config import Config, build_config, implementations
-from django_asgi_deploy.server.handover import Handover, become_supervisor
+from django_asgi_deploy.server.handover import Handover
 from django_asgi_deploy.server.pidfile import PidFile
 from django_asgi_deploy.server.plan import Plan
 from django_asgi_deploy.server.sockets import Sockets

@@ -13,6 +13,7 @@ from django_asgi_deploy.exceptions import AddressError, ExitStatus
 from django_asgi_deploy.server import systemd
 from django_asgi_deploy.server.backlog import BorrowedSocket
 from django_asgi_deploy.server.owner import Owner, owner_of_port
+from django_asgi_deploy.server.unlink import unlink_if_still_ours
 
 _RETRY_SECONDS = 0.05
 _UNSEEN_OWNER_SECONDS = 0.2  # it may end while it is looked for; or it is another user's
@@ -196,14 +197,6 @@ def _take_over_stale(address: UnixAddress) -> None:
             if error.errno not in (errno.EAGAIN, errno.EPROTOTYPE):
                 return  # bind() will say what is wrong
     raise AddressError(f"{address} is in use: a server answers there. Stop that, or choose another path.")
-
-
-def unlink_if_still_ours(path: str, inode: int) -> None:
-    try:
-        if os.stat(path).st_ino == inode:
-            os.unlink(path)
-    except OSError:
-        pass  # somebody removed it, which is what we wanted
 
 
 def _adopt(address: InheritedAddress) -> BorrowedSocket:

@@ -649,7 +649,6 @@ def main() -> ExitStatus:
     set_title(handover.process_name, "supervisor")
     with Signals() as signals:
         try:
-            processes.become_subreaper()
             return Supervisor(handover, lines, signals).run()
         finally:
             handover.clean_up()
