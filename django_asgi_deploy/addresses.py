@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 
 _HOST_AND_PORT = re.compile(r"^(?:(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/\s]+):)?(?P<port>\d{1,5})$")
@@ -75,6 +76,8 @@ def parse_address(text: str) -> Address:
 
 
 def _unix(text: str) -> UnixAddress:
+    if not hasattr(socket, "AF_UNIX"):
+        raise ValueError("Python has no unix sockets on this system; expected a port, or host:port")
     path, question_mark, query = text.removeprefix("unix:").partition("?")
     mode = re.fullmatch(r"mode=0?([0-7]{3})", query)
     if question_mark and mode is None:

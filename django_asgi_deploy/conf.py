@@ -574,6 +574,11 @@ def _supervisor_contradictions(settings: Settings) -> list[str]:
     elif settings.is_supervised and sys.platform != "linux":
         what = ", ".join(needing) or f"SUPERVISOR ({settings.origins['SUPERVISOR']})"
         problems.append(f"{what}: the supervisor needs Linux. On this system, one worker without these options serves.")
+    if settings.pid_file and sys.platform == "win32":
+        problems.append(
+            f"PID_FILE ({settings.origins['PID_FILE']}): on Windows, nobody can ask whether the process of an old file "
+            "is alive; leave it out."
+        )
     if settings.max_requests_jitter and settings.max_requests is None:
         problems.append(
             f"MAX_REQUESTS_JITTER ({settings.origins['MAX_REQUESTS_JITTER']}) needs MAX_REQUESTS beside it."

@@ -4,7 +4,6 @@ Workers that share a listening socket race for every connection, and the kernel 
 Without a look at the others, long-lived connections pile up in one worker.
 """
 
-import fcntl
 import mmap
 import os
 import time
@@ -39,6 +38,8 @@ class Balance:
 
         A lock of the kernel on the row's bytes says that it is taken: it ends with the process, however that ends.
         """
+        import fcntl  # not on Windows, where nothing is shared, but where this file is imported
+
         for row in range(self._rows):
             try:
                 fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, row * _ROW * _DOUBLE)

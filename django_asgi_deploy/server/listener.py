@@ -158,13 +158,16 @@ class Listener:
             elif error.errno not in _OF_THE_CONNECTION:
                 self._pause_because(error)
             return False
+        self._begin(connection)
+        if connection.fileno() >= self._ceiling and self._pause is None:
+            self._pause_because(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        return True
+
+    def _begin(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         task = self._loop.create_task(self._connect(connection))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
-        if connection.fileno() >= self._ceiling and self._pause is None:
-            self._pause_because(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
-        return True
 
     async def _connect(self, connection: socket.socket) -> None:
         timeout = self._ssl_handshake_timeout if self.ssl else None
@@ -222,9 +225,32 @@ class Listener:
         return lowest < self._ceiling
 
 
-def _descriptor_limit() -> int:
-    import resource  # not on Windows, where this module is not used
+class WaitingListener(Listener):
+    """For a loop without readers, as on Windows: a task for each socket waits for connections."""
 
+    def _watch(self) -> None:
+        self._waiting = [self._loop.create_task(self._accept_for_ever(sock)) for sock in self._sockets]
+
+    def _unwatch(self) -> None:
+        for task in self._waiting:
+            task.cancel()
+
+    async def _accept_for_ever(self, sock: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = await self._loop.sock_accept(sock)
+            except OSError as error:
+                logger.debug("A connection couldn't be accepted: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self._begin(connection)
+
+
+def _descriptor_limit() -> int:
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return 2**31
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit if limit != resource.RLIM_INFINITY else 2**31
 

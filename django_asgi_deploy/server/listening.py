@@ -15,7 +15,7 @@ from django_asgi_deploy.server import private, systemd
 from django_asgi_deploy.server.balance import Balance
 from django_asgi_deploy.server.config import Config
 from django_asgi_deploy.server.deadlines import Deadlines
-from django_asgi_deploy.server.listener import Listener
+from django_asgi_deploy.server.listener import Listener, WaitingListener
 from django_asgi_deploy.server.tls import WatchedCertificate
 
 
@@ -33,12 +33,9 @@ class Listening:
         connections: set[Any],
         balance: Balance | None = None,
     ) -> None:
-        self._config = config
-        self._protocol_factory = protocol_factory
-        self._sockets = list(sockets)
         self._deadlines = Deadlines(connections, config.deadlines)
-        self._servers: list[asyncio.Server] = []
-        self._listener = Listener(
+        make_listener = WaitingListener if sys.platform == "win32" else Listener
+        self._listener = make_listener(
             protocol_factory,
             sockets,
             lambda: len(connections),
@@ -52,19 +49,12 @@ class Listening:
             [os.fspath(file) for file in files if file], lambda: private.fresh_ssl_context(config), self._renew
         )
 
-    async def start(self) -> None:
+    def start(self) -> None:
         self._deadlines.start()
         self._certificate.start()
         if seconds := systemd.watchdog_seconds():
             self._beat(seconds / 2)
-        if sys.platform == "win32":  # its loop has no readers
-            loop, config = asyncio.get_running_loop(), self._config
-            self._servers = [
-                await loop.create_server(self._protocol_factory, sock=sock, ssl=config.ssl, backlog=config.backlog)
-                for sock in self._sockets
-            ]
-        else:
-            self._listener.start()
+        self._listener.start()
 
     def _beat(self, seconds: float) -> None:
         """From the loop, so that a blocked one is noticed."""
@@ -74,11 +64,7 @@ class Listening:
     async def close(self, *, is_last: bool = True) -> None:
         """Accept no more; the last one on these sockets takes what the kernel has queued. The deadlines go on."""
         self._certificate.stop()
-        if sys.platform == "win32":
-            for server in self._servers:
-                server.close()
-        else:
-            await self._listener.close(is_last=is_last)
+        await self._listener.close(is_last=is_last)
 
     def _renew(self, context: ssl.SSLContext) -> None:
         self._listener.ssl = context

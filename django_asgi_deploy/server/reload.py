@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 def problems(settings: Settings) -> list[str]:
     """What can't be meant together with --reload."""
     found = []
-    if os.name != "posix":
+    if sys.platform == "win32":
         found.append("--reload hands sockets to a child process, which needs Linux or macOS; here, use runserver.")
     if settings.workers != 1 and settings.origins["WORKERS"] == "--workers":
         found.append(f"--workers {settings.workers} and --reload: reloading is for one worker; leave one of them out.")

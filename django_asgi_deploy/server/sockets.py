@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -111,7 +112,7 @@ class Sockets:
         sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if os.name == "posix":
+            if sys.platform != "win32":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not self._is_dual_stack(host, port))

@@ -132,7 +132,7 @@ class Worker(uvicorn.Server):
         try:
             if self._warm_up:
                 await self._warm_up(self)
-            await self._start_listening(sockets)
+            self._start_listening(sockets)
         except ASGIDeployError as error:
             logger.error("%s", error)
             self._failed = self.should_exit = True
@@ -140,10 +140,10 @@ class Worker(uvicorn.Server):
             return
         self.started = True
 
-    async def _start_listening(self, sockets: list[socket.socket]) -> None:
+    def _start_listening(self, sockets: list[socket.socket]) -> None:
         connections = self.server_state.connections
         self._listening = Listening(self.config, self._make_protocol, sockets, connections, self._balance)
-        await self._listening.start()
+        self._listening.start()
 
     def _make_protocol(self) -> asyncio.Protocol:
         make = self.config.http_protocol_class
