@@ -34,7 +34,7 @@ class Balance:
         self._seat: int | None = None
 
     def take_seat(self) -> None:
-        """Take the first free row. Raises OSError if there is none.
+        """Take the first free row. A worker that finds none takes connections uncounted, as if it were alone.
 
         A lock of the kernel on the row's bytes says that it is taken: it ends with the process, however that ends.
         """
@@ -47,23 +47,22 @@ class Balance:
                 continue
             self._seat = row
             return
-        raise OSError(f"all {self._rows} rows of the workers' table are taken")
 
     def write(self, connections: int) -> None:
         """Say that this worker is alive and holds so many connections."""
-        assert self._seat is not None
-        self._table[self._seat * _ROW + 1] = connections
-        self._table[self._seat * _ROW] = time.monotonic()
+        if self._seat is not None:
+            self._table[self._seat * _ROW + 1] = connections
+            self._table[self._seat * _ROW] = time.monotonic()
 
     def leave(self) -> None:
         """Say that this worker accepts no more."""
-        assert self._seat is not None
-        self._table[self._seat * _ROW] = 0.0
+        if self._seat is not None:
+            self._table[self._seat * _ROW] = 0.0
 
     def wait_seconds(self, connections: int) -> float:
         """How long a worker that holds so many should leave the next connection to the others; mostly 0."""
         others = self._others()
-        if not others:
+        if not others or self._seat is None:
             return 0.0
         mean = (sum(others) + connections) / (len(others) + 1)
         excess = connections - mean

@@ -218,11 +218,15 @@ def test_a_seat_is_free_again_when_its_process_ends_however_it_ends() -> None:
             os.write(told, b"x")
             signal.pause()
         os.read(ready, 1)
-        with pytest.raises(OSError, match="all 1 rows"):
-            with_one_row.take_seat()
+        with_one_row.take_seat()
+        with_one_row.write(1000)  # there is none, so nothing is said, and nothing waited for
+        assert list(with_one_row._table) == [0, 0]
+        assert with_one_row.wait_seconds(1000) == 0
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         with_one_row.take_seat()
+        with_one_row.write(7)
+        assert with_one_row._table[1] == 7
     finally:
         os.close(ready)
         os.close(told)
