@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +45,11 @@ class Duty:
             for fd, is_borrowed in zip(fds, message["borrowed"], strict=True)
         ]
         return cls(channel, sockets, Balance(fd=balance))
+
+    def close(self) -> None:
+        self.channel.close()
+        for sock in self.sockets:
+            sock.close()
 
 
 def prepare() -> None:
@@ -130,8 +136,13 @@ def _why_not_to_fork(preload: Preload) -> str:
 
 def _is_in_fork(channel: int) -> bool:
     """Fork a worker. True in the worker."""
-    # Before the end of the process between makes the worker the supervisor's, so it never reaps a stranger.
-    return _is_forked_away(lambda pid: Channel(socket.socket(fileno=channel)).send(pid=pid))
+
+    def tell(pid: int) -> None:
+        # Before the end of the process between makes the worker the supervisor's, so it never reaps a stranger.
+        with closing(Channel(socket.socket(fileno=channel))) as its_channel:
+            its_channel.send(pid=pid)
+
+    return _is_forked_away(tell)
 
 
 def _is_forked_away(tell: Callable[[int], object]) -> bool:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -68,7 +68,9 @@ def run(
         if tied is None and settings.is_supervised:
             tied = _become_supervisor(settings, command.colour)
         if tied:
-            return _serve_for_supervisor(settings, command, *tied)
+            channel, told = tied
+            with closing(channel):
+                return _serve_for_supervisor(settings, command, channel, told)
         return _serve_alone(settings, command, on_ready or command.say, brief=brief, is_last=is_last)
 
 
@@ -180,7 +182,8 @@ def _serve_for_supervisor(settings: Settings, command: Command, channel: Channel
         tie=tie,
         balance=duty.balance,
     )
-    return worker.serve_until_stopped(duty.sockets)
+    with closing(duty):
+        return worker.serve_until_stopped(duty.sockets)
 
 
 def _close_connections() -> None:

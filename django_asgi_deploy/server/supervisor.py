@@ -36,6 +36,8 @@ ENDS_AT_ONCE = 5  # so many workers in a row may end soon after their start unti
 LONGEST_PAUSE_SECONDS = 30.0
 STACKS_SECONDS = 0.5  # for writing them
 ASKED_TO_STOP = "it was asked to stop"
+LEAST_SEATS = 64
+SEATS_PER_WORKER = 4  # those that are leaving need theirs, too
 STEADY_SECONDS = 5.0  # a worker that has served for so long didn't end soon after its start
 
 
@@ -46,7 +48,7 @@ class Supervisor:
         self.handover = handover
         self.lines = lines
         self.signals = signals
-        self.balance = Balance()
+        self.balance = Balance(max(LEAST_SEATS, SEATS_PER_WORKER * handover.plan.workers))
         self.watchdog_seconds = systemd.watchdog_seconds()
         self.next_watchdog = 0.0
         self.plan: Plan = handover.plan
@@ -124,6 +126,8 @@ class Supervisor:
         if "ready" in message:
             answer = self._on_late if worker.leaving else self._on_ready
             answer(worker)
+        if "asks_to_leave" in message and not self.stopping:
+            self._outdate(worker, "it was sent SIGTERM")
         if "beat" in message:
             self._forgive(worker)
             if worker.stacks_shown and not worker.leaving:
@@ -144,6 +148,7 @@ class Supervisor:
         worker.ready_at = time.monotonic()
         if not worker.is_killed:
             worker.kill_at = worker.ready_at + self.plan.budget_seconds + MARGIN_SECONDS
+            worker.channel.send(leave=True)
 
     def _judge(self, worker: Worker) -> None:
         """Whether it has served enough."""
@@ -155,9 +160,13 @@ class Supervisor:
             reason = f"it is {in_words(worker.age_seconds)} old"
         elif plan.max_rss_bytes and worker.resident_bytes >= plan.max_rss_bytes:
             reason = f"it holds {worker.resident_bytes / 2**20:.0f} MiB"
-        if reason and worker.is_ready and not worker.outdated:
-            worker.outdated = reason
-            self.lines.info(f"{worker.name} will be replaced: {reason}.")
+        if reason:
+            self._outdate(worker, reason)
+
+    def _outdate(self, worker: Worker, why: str) -> None:
+        if worker.is_ready and not worker.outdated:
+            worker.outdated = why
+            self.lines.info(f"{worker.name} will be replaced: {why}.")
 
     # ------------------------------------------------------------------ generations
 
@@ -228,7 +237,7 @@ class Supervisor:
         if before:
             self._dismiss(before)
             systemd.notify(READY=1, STATUS=f"Version {generation.number} serves.")
-        if before is None or generation.plan.workers != self.plan.workers:
+        if generation.plan.workers != self.plan.workers:  # otherwise what signals have made of the number counts
             self.wanted = generation.plan.workers
         self.plan = generation.plan
         for worker in self.workers:
@@ -258,11 +267,13 @@ class Supervisor:
         generation = self.coming or self.current
         if generation is None:
             return
+        if self.coming and self.current:
+            self._keep_up(self.current)
         mine = [worker for worker in self.workers if worker.generation is generation]
         starting = [worker for worker in mine if worker.is_starting]
         fresh = [worker for worker in mine if worker.is_ready and not worker.outdated]
         outdated = [worker for worker in self.workers if worker.is_ready and worker.outdated]
-        if generation.plan and now >= generation.not_before:
+        if generation.plan and now >= generation.not_before and not self._is_ending(generation):
             missing = self._wanted_of(generation) - len(starting) - len(fresh)
             # With nobody to replace there is no reason to go slowly.
             at_once = max(0, 1 - len(starting)) if outdated or (self.coming and self.current) else missing
@@ -277,11 +288,26 @@ class Supervisor:
             self.reload_again = False
             self._reload()
 
+    def _keep_up(self, generation: Generation) -> None:
+        """Have so many workers as are wanted while another version is on trial, which may take long."""
+        if generation.forks and generation not in self.generations:
+            return  # gone, and the other one is there in its place
+        if time.monotonic() < generation.not_before or self._is_ending(generation):
+            return
+        starting = [worker for worker in self.workers if worker.is_starting and worker.generation is generation]
+        ready = [worker for worker in self.workers if worker.is_ready]
+        for _ in range(self.wanted - len(starting) - len(ready)):
+            self._start_worker(generation)
+
+    def _is_ending(self, generation: Generation) -> bool:
+        """Whether its process can't be asked any more, and its end is about to be seen."""
+        return generation in self.generations and generation.channel.fileno() < 0
+
     def _wanted_of(self, generation: Generation) -> int:
         """One worker shows whether a new version is any good."""
         if generation is self.coming and self.current:
             return 1
-        return self.wanted if self.current else (generation.plan or self.plan).workers
+        return self.wanted
 
     def _start_worker(self, generation: Generation) -> None:
         worker = self._worker_of(generation)
@@ -346,7 +372,8 @@ class Supervisor:
 
     def _cause(self, worker: Worker, code: int) -> str:
         if code >= 0:
-            return worker.leaving or (f"ended by itself with status {code}" if code == 0 else f"failed, status {code}")
+            by_itself = f"ended by itself with status {code}" if code == 0 else f"failed, status {code}"
+            return worker.leaving or (worker.outdated if code == 0 else "") or by_itself
         name = _signal_name(-code)
         if worker.is_killed:
             return worker.leaving
@@ -390,7 +417,7 @@ class Supervisor:
         if generation.early_ends < ENDS_AT_ONCE:
             return
         someone = any(each.is_ready or each.is_starting for each in self.workers)
-        if generation.vain_starts >= ENDS_AT_ONCE and not someone:
+        if generation.vain_starts >= ENDS_AT_ONCE and not someone and not self.coming:
             self._end(ExitStatus.TEMPORARY, f"{generation.vain_starts} workers in a row didn't start; none is left.")
             return
         seconds = min(LONGEST_PAUSE_SECONDS, 2.0 ** (generation.early_ends - ENDS_AT_ONCE))
@@ -427,15 +454,15 @@ class Supervisor:
             self.lines.error(
                 f"The process that workers are forked from has left ({_in_words(code)}); a new one is loaded."
             )
-            self._reload()
+            if not self.coming:
+                self._reload()
 
     # ------------------------------------------------------------------ deadlines
 
     def _next_deadline(self) -> float:
         deadlines = [child.kill_at for child in [*self.generations, *self.workers] if child.kill_at is not None]
-        generation = self.coming or self.current
-        if generation and generation.not_before > time.monotonic():
-            deadlines.append(generation.not_before)
+        pauses = [generation.not_before for generation in (self.coming, self.current) if generation]
+        deadlines += [until for until in pauses if until > time.monotonic()]
         return min(deadlines, default=float("inf"))
 
     def _watch(self) -> None:
@@ -516,6 +543,8 @@ class Supervisor:
     def _ask_to_leave(self, worker: Worker, why: str, seconds: float) -> None:
         worker.leaving = why
         worker.kill_at = time.monotonic() + seconds
+        if worker.ready_at is not None:  # others may not listen yet
+            worker.channel.send(leave=True)
         _signal(worker, signal.SIGTERM)
 
     # ------------------------------------------------------------------ signals

@@ -22,6 +22,7 @@ class Tie:
         self._next_beat = 0.0
         self._on_orphaned: Callable[[], None] | None = None
         self._is_last = False
+        self._may_leave = False
         self._hook = sys.breakpointhook
         sys.breakpointhook = self._breakpoint
 
@@ -40,6 +41,16 @@ class Tie:
             debugger = next((name for name in DEBUGGERS if name in sys.modules), None)
             self._channel.send(beat=requests, connections=connections, debugger=debugger)
 
+    def ask_to_leave(self) -> None:
+        """Somebody else than the supervisor has sent the signal to end."""
+        self._channel.send(asks_to_leave=True)
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether the supervisor wants this worker to end; it says so before it sends the signal."""
+        self._read()
+        return self._may_leave
+
     @property
     def is_last(self) -> bool:
         """Whether all workers were asked to stop; the supervisor says so before it sends the signal."""
@@ -50,6 +61,7 @@ class Tie:
         try:
             for message, _ in self._channel.receive():
                 self._is_last = self._is_last or "everybody_leaves" in message
+                self._may_leave = self._may_leave or "leave" in message
         except EOFError:
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
             if self._on_orphaned:

@@ -32,6 +32,7 @@ ORPHAN_SECONDS = 2.0  # for open requests, when the supervisor is gone
 CANCELLED_SECONDS = 0.2  # for what is cut: its ``finally`` blocks
 TICK_SECONDS = 0.02
 LAST_WORDS_SECONDS = 0.5
+WORD_SECONDS = 2.0  # for the supervisor, to start a successor or to say that everybody leaves
 
 
 def limit_exit() -> None:
@@ -53,7 +54,9 @@ def _say_and_flush(level: int, text: str) -> None:
 
 
 class Worker(uvicorn.Server):
-    """Serves until a signal comes. The first lets open requests finish, the second ends the process at once.
+    """Serves until a signal comes, which lets open requests finish. A second one ends the process at once.
+
+    Not so under a supervisor: a signal to all processes of a group or a service comes beside the one that it sends.
 
     ``on_ready`` is called when it serves, ``cleanup`` before the process is ended the hard way, ``warm_up`` between the
     lifespan's start and the first connection. ``tie`` binds it to a supervisor, if there is one; ``balance`` is the
@@ -86,6 +89,7 @@ class Worker(uvicorn.Server):
         self._failed = False
         self._is_last = is_last and tie is None  # the supervisor says later which ones are
         self._leaves_at: float | None = None
+        self._leaves_unasked_at: float | None = None
 
     def serve_until_stopped(self, sockets: list[socket.socket]) -> ExitStatus:
         uvicorn_logger = logging.getLogger("uvicorn.error")
@@ -168,7 +172,9 @@ class Worker(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
-            self._leave(logging.WARNING, "Stopped at once by a second signal.")
+            if self._tie is None:
+                self._leave(logging.WARNING, "Stopped at once by a second signal.")
+            return
         self.should_exit = True
         if self._starting is None:
             self._leave_within(self._drain_delay_seconds + self._graceful_seconds + OVERTIME_SECONDS)
@@ -220,11 +226,25 @@ class Worker(uvicorn.Server):
         now = asyncio.get_running_loop().time()
         if self._leaves_at is None:
             self._ask_whether_last()
+            if not self._may_leave(now):
+                return False
+            if self._leaves_unasked_at is not None:  # the time that it has waited for an answer doesn't count
+                self._leave_within(self._drain_delay_seconds + self._graceful_seconds + OVERTIME_SECONDS)
             self._leaves_at = now
             if self._is_last:  # a worker that is replaced has no traffic to send elsewhere
                 shutdown.announce()
                 self._leaves_at += self._drain_delay_seconds
         return now >= self._leaves_at or self._drain_delay_seconds == 0
+
+    def _may_leave(self, now: float) -> bool:
+        """Whether the supervisor knows, who has a successor serve first, or else tells who is the last."""
+        if self._tie is None or self._is_last or self._tie.may_leave:
+            return True
+        if self._leaves_unasked_at is None:
+            self._leaves_unasked_at = now + WORD_SECONDS
+            self._leave_within(WORD_SECONDS + self._graceful_seconds + OVERTIME_SECONDS)
+            self._tie.ask_to_leave()
+        return now >= self._leaves_unasked_at
 
     def _ask_whether_last(self) -> None:
         self._is_last = self._is_last or (self._tie is not None and self._tie.is_last)

@@ -1,5 +1,7 @@
 """What comes at the wrong moment: signals while something starts or ends, and ends that are held up."""
 
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.load import Load
-from tests.chaos.service import Running, Service, children, is_alive, open_request, read_until, until
+from tests.chaos.service import Running, Service, children, is_alive, open_request, read_to_end, read_until, until
 from tests.utils import DEADLINE_SECONDS, clean_environment, duration
 
 
@@ -108,6 +110,221 @@ def test_a_sigterm_in_the_midst_of_a_roll_loses_nothing_that_was_accepted(servic
             load.wait_for(lambda outcomes: outcomes[-1].result == "refused")
         assert {result for _, result in load.summary()} == {"ok", "refused"}, load.summary()
         assert not any(map(is_alive, running.started))
+
+
+# ------------------------------------------------------------------ more than one thing at once
+
+
+def test_a_sigterm_to_all_processes_of_the_group_cuts_nothing(service: Service) -> None:
+    """As process managers send it that know nothing of a supervisor: each worker gets two."""
+    with service.running() as running:
+        running.wait_until_ready()
+        with Load(running.server.port, each=2) as load:
+            load.wait_for_more(30)
+            with open_request(running, "/slow?s=1") as sock:
+                running.server.wait_for(r"^slow \d+")
+                os.killpg(running.supervisor, signal.SIGTERM)
+                assert b"200 OK" in read_to_end(sock)
+            assert running.server.wait() == 0
+            load.wait_for(lambda outcomes: outcomes[-1].result == "refused")
+        assert {result for _, result in load.summary()} == {"ok", "refused"}, load.summary()
+        assert "at once by a second signal" not in running.server.output
+
+
+def test_a_worker_that_somebody_ends_goes_on_until_another_one_serves(service: Service) -> None:
+    """And it is no early end, however often it happens."""
+    with service.running("--supervisor", "on", workers=1) as running:
+        running.wait_until_ready()
+        with Load(running.server.port, each=1) as load:
+            for number in range(1, 8):
+                victim = running.wait_for_workers(number)[-1]
+                os.kill(victim, signal.SIGTERM)
+                os.kill(victim, signal.SIGTERM)
+                running.server.wait_for(rf"Worker {victim} will be replaced: it was sent SIGTERM")
+                running.server.wait_for(rf"Worker {victim} has left: it was sent SIGTERM")
+        assert load.lost == [], load.summary()
+        assert least_serving(running, 1) == 1
+        assert "soon after their start" not in running.server.output
+        assert running.stop() == 0
+
+
+def test_workers_that_end_while_a_version_is_loaded_are_replaced_by_the_one_that_serves(service: Service) -> None:
+    with service.running() as running:
+        first = running.wait_until_ready()
+        service.append("mysite/asgi", WAITS)
+        service.write("mysite/version", "VERSION = 2\n")
+        running.signal(signal.SIGHUP)
+        running.server.wait_for("^loading")
+        for pid in first:
+            os.kill(pid, signal.SIGKILL)
+        running.wait_for_workers(4)
+        assert running.server.get("/who").endswith(b" 1")
+        (service.folder / "go").touch()
+        running.wait_for_workers(6)
+        until(lambda: sum(map(is_alive, running.started)) == 2, lambda: running.server.output)
+        assert running.server.get("/who").endswith(b" 2")
+        assert running.stop() == 0
+
+
+def test_a_version_that_is_being_loaded_takes_the_place_of_a_process_to_fork_from_that_ends(service: Service) -> None:
+    with service.running() as running:
+        workers = running.wait_until_ready()
+        (nursery,) = until(lambda: len(found := set(children(running.supervisor)) - set(workers)) == 1 and found)
+        service.append("mysite/asgi", WAITS)
+        running.signal(signal.SIGHUP)
+        running.server.wait_for("^loading")
+        os.kill(nursery, signal.SIGKILL)
+        running.server.wait_for("The process that workers are forked from has left")
+        (service.folder / "go").touch()
+        running.wait_for_workers(4)
+        assert running.server.output.count("is being loaded") == 1
+        assert running.stop() == 0
+
+
+def test_everything_but_the_supervisor_is_killed_at_once_and_the_service_comes_back(service: Service) -> None:
+    with service.running() as running:
+        running.wait_until_ready()
+        os.kill(running.supervisor, signal.SIGSTOP)
+        for pid in children(running.supervisor):
+            os.kill(pid, signal.SIGKILL)
+        os.kill(running.supervisor, signal.SIGCONT)
+        newest = running.wait_for_workers(4)[2:]
+        until(lambda: set(newest) < set(children(running.supervisor)) and len(children(running.supervisor)) == 3)
+        assert b"200 OK" in running.server.get("/who")
+        assert running.stop() == 0
+
+
+def test_no_process_leaves_a_channel_or_a_socket_open_at_its_end(service: Service) -> None:
+    """Python says so in its development mode."""
+    with service.running(PYTHONDEVMODE="1") as running:
+        workers = running.wait_until_ready()
+        running.signal(signal.SIGHUP)
+        running.wait_for_workers(4)
+        until(lambda: not any(map(is_alive, workers)), lambda: running.server.output)
+        assert running.stop() == 0
+        assert "ResourceWarning" not in running.server.output
+
+
+# ------------------------------------------------------------------ another number in the midst of a roll
+
+# Each worker takes a ticket, and serves when it is let go.
+TICKETS = """
+    import pathlib, time
+
+    def wait():
+        number = 0
+        while True:
+            try:
+                pathlib.Path(f"ticket{number}").touch(exist_ok=False)
+                break
+            except FileExistsError:
+                number += 1
+        print(f"ticket {number}\\n", end="", flush=True)
+        while not pathlib.Path(f"go{number}").exists():
+            time.sleep(0.01)
+"""
+
+
+def let_go(service: Service, *numbers: int) -> None:
+    for number in numbers:
+        (service.folder / f"go{number}").touch()
+
+
+def least_serving(running: Running, wanted: int) -> int:
+    """How many served at the worst moment since there were so many as wanted."""
+    serving, worst = 0, None
+    for line in running.server.lines[:]:
+        if re.search(r"Worker \d+ serves", line):
+            serving += 1
+        elif re.search(r"Worker \d+ has left", line) and "asked to stop" not in line:
+            serving -= 1
+        if serving >= wanted or worst is not None:
+            worst = serving if worst is None else min(worst, serving)
+    assert worst is not None
+    return worst
+
+
+@pytest.mark.parametrize(
+    ("signals", "wanted", "least"),
+    [
+        ([signal.SIGTTIN], 3, 2),
+        ([signal.SIGTTOU], 1, 1),
+        ([signal.SIGTTOU, signal.SIGTTIN], 2, 1),
+    ],
+    ids=["more", "fewer", "fewer and more"],
+)
+def test_the_number_may_change_while_the_second_of_two_workers_is_being_replaced(
+    service: Service, signals: list[signal.Signals], wanted: int, least: int
+) -> None:
+    service.write("mysite/tickets", TICKETS)
+    let_go(service, 0, 1, 2)
+    with service.running("--warmup", "mysite.tickets.wait") as running:
+        first = running.wait_until_ready()
+        with Load(running.server.port, each=1) as load:
+            service.write("mysite/version", "VERSION = 2\n")
+            running.signal(signal.SIGHUP)
+            running.server.wait_for("^ticket 3$")
+            number = 2
+            for sig in signals:
+                number = max(1, number + (1 if sig == signal.SIGTTIN else -1))
+                running.signal(sig)
+                running.server.wait_for(f"{sig.name} came: {number} worker")
+            let_go(service, *range(3, 10))
+            until(lambda: not any(map(is_alive, first)), lambda: running.server.output)
+            until(lambda: sum(map(is_alive, running.started)) == wanted, lambda: running.server.output)
+            until(lambda: len(children(running.supervisor)) == wanted + 1, lambda: running.server.output)
+            load.wait_for_more(10)
+        assert load.lost == [], load.summary()
+        assert least_serving(running, 2) >= least
+        assert running.server.get("/who").endswith(b" 2")
+        assert running.stop() == 0
+
+
+def test_a_reload_keeps_the_number_that_signals_have_made_unless_the_settings_have_another_one(
+    service: Service,
+) -> None:
+    service.append("mysite/settings", "ASGI_DEPLOY = {'WORKERS': 2}\n")
+
+    def settles(version: int, number: int) -> None:
+        """All workers, and no more, are of that version."""
+        until(lambda: running.server.output.count(f"(version {version}).") >= number, lambda: running.server.output)
+        until(lambda: len(children(running.supervisor)) == number + 1, lambda: running.server.output)
+        alive = [pid for pid in running.started if is_alive(pid)]
+        assert alive == running.started[-number:]
+
+    with service.serve() as server:
+        running = Running(server, 2)
+        running.wait_until_ready()
+        for times in (1, 2, 3):  # down to one, and not beyond
+            running.signal(signal.SIGTTOU)
+            until(lambda times=times: server.output.count("SIGTTOU came: 1 worker wanted.") == times)
+        running.signal(signal.SIGHUP)
+        settles(2, 1)
+        running.signal(signal.SIGTTIN)
+        server.wait_for("SIGTTIN came: 2 workers wanted")
+        running.signal(signal.SIGTTIN)
+        server.wait_for("SIGTTIN came: 3 workers wanted")
+        running.signal(signal.SIGHUP)
+        settles(3, 3)
+        service.append("mysite/settings", "ASGI_DEPLOY = {'WORKERS': 4}\n")
+        running.signal(signal.SIGHUP)
+        settles(4, 4)
+        assert running.stop() == 0
+
+
+def test_a_worker_more_that_is_wanted_before_the_first_serves_is_not_forgotten(service: Service) -> None:
+    service.append("mysite/asgi", WAITS)
+    with service.running() as running:
+        running.server.wait_for("^loading")
+        running.signal(signal.SIGTTIN)
+        running.server.wait_for("SIGTTIN came: 3 workers wanted")
+        (service.folder / "go").touch()
+        running.wait_for_workers(3)
+        until(lambda: len(children(running.supervisor)) == 4, lambda: running.server.output)
+        assert running.stop() == 0
+
+
+# ------------------------------------------------------------------ ends that are held up
 
 
 @pytest.mark.parametrize("supervisor", ["on", "auto"])
