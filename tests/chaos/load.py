@@ -19,6 +19,7 @@ class Outcome:
     ended_at: float
     result: str  # ok, a status other than 200, refused, reset, eof or timeout
     body: str
+    port: int  # the client's end of the connection, 0 if there was none
 
 
 class Connection:
@@ -101,8 +102,10 @@ class Load:
             sent_at = time.monotonic()
             times = PIPELINED if kind == "pipelined" else 1
             results: list[tuple[str, str]] = []
+            port = 0
             try:
                 connection = connection or Connection(self.port)
+                port = connection.socket.getsockname()[1]
                 connection.send(self.path, times)
                 for _ in range(times):
                     status, body = connection.read()
@@ -113,7 +116,7 @@ class Load:
                     connection.close()
                 connection = None
             ended_at = time.monotonic()
-            self.outcomes += [Outcome(kind, sent_at, ended_at, *result) for result in results]
+            self.outcomes += [Outcome(kind, sent_at, ended_at, *result, port) for result in results]
         if connection:
             connection.close()
 
