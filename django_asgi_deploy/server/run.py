@@ -99,7 +99,9 @@ def _keep_what_is_loaded() -> None:
 def _serve_alone(
     settings: Settings, command: Command, on_ready: Callable[[str], None], *, brief: bool, is_last: bool
 ) -> ExitStatus:
-    with Sockets([parse_address(text) for text in settings.bind]) as sockets, _pid_file(settings.pid_file):
+    with ExitStack() as cleanup:
+        sockets = cleanup.enter_context(Sockets([parse_address(text) for text in settings.bind]))
+        cleanup.enter_context(_pid_file(settings.pid_file))
         project, config = _load(settings, command)
         if not brief:
             notes = [*project.notes, *command.advise(project)]
@@ -114,7 +116,7 @@ def _serve_alone(
         worker = Worker(
             config,
             on_ready=ready,
-            cleanup=sockets.close,
+            cleanup=cleanup.close,
             warm_up=_warm_up(project.warmup, project.host),
             drain_delay_seconds=settings.drain_delay_seconds,
             is_last=is_last,
