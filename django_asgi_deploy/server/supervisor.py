@@ -114,7 +114,7 @@ class Supervisor:
         except EOFError:
             child.channel.close()
             if isinstance(child, Worker) and not child.pid:  # it came to nothing before it had a pid
-                self._forget(child, "couldn't be forked")
+                self._forget(child, child.leaving or "couldn't be forked")
 
     def _on_message(self, worker: Worker, message: Message) -> None:
         if "plan" in message:  # an interpreter of its own, loaded now
@@ -284,7 +284,7 @@ class Supervisor:
         surplus = len(fresh) + len(outdated) - self.wanted
         for worker in [*outdated, *fresh][: max(0, surplus)]:
             self._retire(worker)
-        if self.reload_again and not outdated:
+        if self.reload_again and not self._is_rolling:
             self.reload_again = False
             self._reload()
 
@@ -301,7 +301,7 @@ class Supervisor:
 
     def _is_ending(self, generation: Generation) -> bool:
         """Whether its process can't be asked any more, and its end is about to be seen."""
-        return generation in self.generations and generation.channel.fileno() < 0
+        return generation in self.generations and (generation.is_killed or generation.channel.fileno() < 0)
 
     def _wanted_of(self, generation: Generation) -> int:
         """One worker shows whether a new version is any good."""
@@ -489,6 +489,9 @@ class Supervisor:
             elif worker.is_starting:
                 if self._is_late(worker, limit):
                     self._fail(worker, f"didn't serve within {limit} s (BOOT_TIMEOUT_SECONDS)")
+                    if not worker.pid:  # it was never forked: what should have done it is stuck
+                        worker.generation.is_killed = True
+                        _signal(worker.generation, signal.SIGKILL)
             else:
                 self._watch_beat(worker, now - worker.last_beat)
 
@@ -571,14 +574,17 @@ class Supervisor:
             return
         if self.coming:
             self._give_up_quietly(self.coming)
-        elif any(
-            worker.outdated and worker.generation is not self.current for worker in self.workers if worker.is_ready
-        ):
+        elif self._is_rolling:
             self.reload_again = True  # when what is under way has come to its end
             return
         self._load_generation()
         self.lines.info(f"Version {self.number} is being loaded.")
         systemd.notify(RELOADING=1, STATUS=f"Version {self.number} is being loaded.")
+
+    @property
+    def _is_rolling(self) -> bool:
+        """Whether workers of another version serve yet. One that has served enough is no reason to wait."""
+        return any(worker.is_ready and worker.generation is not self.current for worker in self.workers)
 
     def _give_up_quietly(self, generation: Generation) -> None:
         self.coming = None

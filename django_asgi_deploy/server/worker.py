@@ -95,7 +95,8 @@ class Worker(uvicorn.Server):
         uvicorn_logger = logging.getLogger("uvicorn.error")
         uvicorn_logger.addFilter(self._is_worth_a_line)
         try:
-            self.run(sockets)
+            with self.capture_signals():  # uvicorn does so when its coroutine runs; one that never does is warned of
+                self.run(sockets)
         finally:
             uvicorn_logger.removeFilter(self._is_worth_a_line)
         return ExitStatus.TEMPORARY if self._failed else ExitStatus.STOPPED
@@ -176,11 +177,12 @@ class Worker(uvicorn.Server):
                 self._leave(logging.WARNING, "Stopped at once by a second signal.")
             return
         self.should_exit = True
-        if self._starting is None:
+        if self.started:
             self._leave_within(self._drain_delay_seconds + self._graceful_seconds + OVERTIME_SECONDS)
         else:
             self._leave_within(START_UP_GRACE_SECONDS)
-            self._starting.get_loop().call_soon_threadsafe(self._cancel_startup)
+            if self._starting is not None:
+                self._starting.get_loop().call_soon_threadsafe(self._cancel_startup)
 
     def _cancel_startup(self) -> None:
         if self._starting is not None:  # it may have come to its end meanwhile

@@ -59,6 +59,23 @@ SETTINGS = """
     USE_TZ = True
 """
 
+# Each worker takes a ticket, and serves when it is let go.
+TICKETS = """
+    import pathlib, time
+
+    def wait():
+        number = 0
+        while True:
+            try:
+                pathlib.Path(f"ticket{number}").touch(exist_ok=False)
+                break
+            except FileExistsError:
+                number += 1
+        print(f"ticket {number}\\n", end="", flush=True)
+        while not pathlib.Path(f"go{number}").exists():
+            time.sleep(0.01)
+"""
+
 
 class Service(Site):
     """Files as Site has them; ``running`` starts the supervisor with two workers unless told otherwise."""
@@ -140,3 +157,22 @@ def read_until(sock: socket.socket, text: bytes) -> bytes:
 
 def read_to_end(sock: socket.socket) -> bytes:
     return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+def let_go(service: Service, *numbers: int) -> None:
+    for number in numbers:
+        (service.folder / f"go{number}").touch()
+
+
+def least_serving(running: Running, wanted: int) -> int:
+    """How many served at the worst moment since there were so many as wanted."""
+    serving, worst = 0, None
+    for line in running.server.lines[:]:
+        if re.search(r"Worker \d+ serves", line):
+            serving += 1
+        elif re.search(r"Worker \d+ has left", line) and "asked to stop" not in line:
+            serving -= 1
+        if serving >= wanted or worst is not None:
+            worst = serving if worst is None else min(worst, serving)
+    assert worst is not None
+    return worst

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.load import Connection, Load
-from tests.chaos.service import Service, is_alive, open_request, read_to_end, read_until, until
+from tests.chaos.service import Service, children, is_alive, open_request, read_to_end, read_until, until
 from tests.utils import duration
 
 pytestmark = pytest.mark.chaos
@@ -230,6 +230,20 @@ def test_a_stopped_worker_is_replaced(service: Service) -> None:
         os.kill(victim, signal.SIGSTOP)
         running.server.wait_for(rf"Worker {victim} has left: its event loop stood still .*it is stopped, as by SIGSTOP")
         running.wait_for_workers(3)
+        assert running.stop() == 0
+
+
+def test_what_workers_are_forked_from_is_replaced_when_it_is_stuck(service: Service) -> None:
+    with service.running("--boot-timeout-seconds", "10") as running:
+        workers = running.wait_until_ready()
+        (nursery,) = until(lambda: len(found := set(children(running.supervisor)) - set(workers)) == 1 and found)
+        os.kill(nursery, signal.SIGSTOP)
+        os.kill(workers[0], signal.SIGKILL)
+        running.server.wait_for(r"The process that workers are forked from has left \(SIGKILL\)")
+        running.server.wait_for(r"A worker has left: didn't serve within 10 s \(BOOT_TIMEOUT_SECONDS\)")
+        newest = running.wait_for_workers(4)[2:]
+        until(lambda: [pid for pid in running.started if is_alive(pid)] == newest, lambda: running.server.output)
+        assert b"200 OK" in running.server.get("/who")
         assert running.stop() == 0
 
 

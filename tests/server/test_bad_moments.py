@@ -1,7 +1,6 @@
 """What comes at the wrong moment: signals while something starts or ends, and ends that are held up."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -11,7 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.load import Load
-from tests.chaos.service import Running, Service, children, is_alive, open_request, read_to_end, read_until, until
+from tests.chaos.service import (
+    TICKETS,
+    Running,
+    Service,
+    children,
+    is_alive,
+    least_serving,
+    let_go,
+    open_request,
+    read_to_end,
+    read_until,
+    until,
+)
 from tests.utils import DEADLINE_SECONDS, clean_environment, duration
 
 
@@ -89,6 +100,31 @@ def test_a_worker_of_a_version_that_was_given_up_while_it_was_forked_never_serve
         until(lambda: newest in children(running.supervisor) and len(children(running.supervisor)) == 2)
         assert running.server.get("/who").endswith(f"{newest} 3".encode())
         assert running.stop() == 0
+
+
+@pytest.mark.parametrize("supervisor", ["on", "off"])
+def test_a_sigterm_while_the_event_loop_is_being_made_ends_it_without_a_warning(
+    service: Service, supervisor: str
+) -> None:
+    service.append(
+        "mysite/asgi",
+        """
+        import asyncio, time
+
+        class Slow(asyncio.SelectorEventLoop):
+            def __init__(self):
+                print("making a loop\\n", end="", flush=True)
+                time.sleep(0.3)
+                super().__init__()
+
+        asyncio.SelectorEventLoop = Slow
+        """,
+    )
+    with service.running("--loop", "asyncio", "--supervisor", supervisor, workers=1) as running:
+        running.server.wait_for("^making a loop")
+        assert running.stop() == 0
+        assert "never awaited" not in running.server.output
+        assert "Traceback" not in running.server.output
 
 
 def test_a_worker_that_is_forked_while_everybody_leaves_leaves_too(service: Service) -> None:
@@ -206,42 +242,6 @@ def test_no_process_leaves_a_channel_or_a_socket_open_at_its_end(service: Servic
 
 
 # ------------------------------------------------------------------ another number in the midst of a roll
-
-# Each worker takes a ticket, and serves when it is let go.
-TICKETS = """
-    import pathlib, time
-
-    def wait():
-        number = 0
-        while True:
-            try:
-                pathlib.Path(f"ticket{number}").touch(exist_ok=False)
-                break
-            except FileExistsError:
-                number += 1
-        print(f"ticket {number}\\n", end="", flush=True)
-        while not pathlib.Path(f"go{number}").exists():
-            time.sleep(0.01)
-"""
-
-
-def let_go(service: Service, *numbers: int) -> None:
-    for number in numbers:
-        (service.folder / f"go{number}").touch()
-
-
-def least_serving(running: Running, wanted: int) -> int:
-    """How many served at the worst moment since there were so many as wanted."""
-    serving, worst = 0, None
-    for line in running.server.lines[:]:
-        if re.search(r"Worker \d+ serves", line):
-            serving += 1
-        elif re.search(r"Worker \d+ has left", line) and "asked to stop" not in line:
-            serving -= 1
-        if serving >= wanted or worst is not None:
-            worst = serving if worst is None else min(worst, serving)
-    assert worst is not None
-    return worst
 
 
 @pytest.mark.parametrize(

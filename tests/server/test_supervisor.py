@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.load import Load
-from tests.chaos.service import Service, children, is_alive, open_request, read_to_end, until
+from tests.chaos.service import (
+    TICKETS,
+    Service,
+    children,
+    is_alive,
+    least_serving,
+    let_go,
+    open_request,
+    read_to_end,
+    until,
+)
 from tests.programs import require_package
 from tests.utils import run_to_end
 
@@ -201,13 +211,50 @@ def test_a_worker_that_has_served_enough_is_replaced_without_a_loss(
             load.wait_for_more(10)
         assert load.lost == [], load.summary()
         running.server.wait_for(rf"Worker {first[0]} has left: {reason} \(.* old, \d+ requests?, \d+ MiB\)")
-        # One at a time: there was never one worker fewer than wanted.
-        serving, least = 0, 2
-        for line in running.server.lines[:]:
-            serving += "serves" in line
-            serving -= "has left" in line and "stop" not in line
-            least = min(least, serving) if serving >= 2 or least < 2 else least
-        assert least == 2
+        assert least_serving(running, 2) == 2  # one at a time, the replacement first
+
+
+def test_recycling_under_load_is_no_early_end_and_never_leaves_fewer_than_are_wanted(service: Service) -> None:
+    with service.running("--max-requests", "20", "--max-requests-jitter", "20") as running:
+        running.wait_until_ready()
+        with Load(running.server.port, each=2) as load:
+            running.wait_for_workers(12)
+        assert load.lost == [], load.summary()
+        assert "soon after their start" not in running.server.output
+        causes = {line.partition("has left: ")[2][:15] for line in running.server.lines if "has left" in line}
+        assert causes == {"it has answered"}
+        assert least_serving(running, 2) == 2
+        assert running.stop() == 0
+
+
+def test_two_workers_that_are_due_at_the_same_time_are_replaced_one_after_the_other(service: Service) -> None:
+    service.write("mysite/tickets", TICKETS)
+    let_go(service, 0, 1)
+    with service.running("--warmup", "mysite.tickets.wait", "--max-requests", "30") as running:
+        running.wait_until_ready()
+        with Load(running.server.port, each=2) as load:
+            until(lambda: running.server.output.count("will be replaced: it has answered") == 2)
+        running.server.wait_for("^ticket 2$")
+        let_go(service, 2, 3)
+        newest = running.wait_for_workers(4)[2:]
+        until(lambda: [pid for pid in running.started if is_alive(pid)] == newest, lambda: running.server.output)
+        assert load.lost == [], load.summary()
+        assert least_serving(running, 2) == 2
+        lines = running.server.lines
+        third = next(number for number, line in enumerate(lines) if f"Worker {newest[0]} serves" in line)
+        assert lines.index("ticket 2") < third < lines.index("ticket 3")
+        assert running.stop() == 0
+
+
+def test_a_sighup_in_a_roll_is_obeyed_although_some_worker_has_always_served_enough(service: Service) -> None:
+    service.write("mysite/warm", "import time\ndef slowly():\n    time.sleep(0.7)\n")
+    with service.running("--warmup", "mysite.warm.slowly", "--max-lifetime-seconds", "1", workers=3) as running:
+        running.wait_until_ready()
+        running.signal(signal.SIGHUP)
+        running.server.wait_for(r"\(version 2\)")
+        running.signal(signal.SIGHUP)
+        running.server.wait_for(r"\(version 3\)")
+        assert running.stop() == 0
 
 
 def test_ttin_and_ttou_change_the_number_of_workers(service: Service) -> None:
