@@ -84,6 +84,7 @@ class Monkey:
             self.kill_worker: 2,
             self.ask_worker: 1,
             self.pause_worker: 1,
+            self.pause_supervisor: 1,
             self.show_stacks: 1,
         }
         first = anything if self.is_broken else anything | {self.kill_generation: 2, self.break_code: 2}
@@ -154,6 +155,13 @@ class Monkey:
             self._pause(pid)
             time.sleep(0.3)
             os.kill(pid, signal.SIGCONT)
+
+    def pause_supervisor(self) -> None:
+        self._note("SIGSTOP of the supervisor for a moment")
+        self._pause(self.supervisor)
+        time.sleep(self.random.choice((0, 0.3)))
+        self.random.choice([self.kill_worker, self.ask_worker, self.pause_worker, time.monotonic])()
+        os.kill(self.supervisor, signal.SIGCONT)
 
     def kill_generation(self) -> None:
         """What workers are forked from."""
@@ -243,7 +251,11 @@ class Monkey:
         time.sleep(self.random.choice((0, 0.05, 0.2, 0.5, self.random.random())))
         port = self.running.server.port
         self.stopped_at = time.monotonic()
-        self._signal(signal.SIGTERM, "the end")
+        if self.random.random() < 0.3:
+            self._note("SIGTERM to all processes")
+            os.killpg(self.supervisor, signal.SIGTERM)
+        else:
+            self._signal(signal.SIGTERM, "the end")
         assert self.running.server.wait() == 0, self.story()
         assert _of_session(self.supervisor) == [], self.story()
         with socket.socket() as sock:
