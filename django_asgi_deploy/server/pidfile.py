@@ -100,9 +100,7 @@ class PidFile:
 
 def _is_locked(fd: int) -> bool:
     """Whether nobody else is about to replace this file. Ends with the descriptor."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
+    import fcntl  # not on Windows, where there is no PID file
 
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -116,7 +116,9 @@ def assert_calm(server: Server) -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-@pytest.mark.parametrize("command", [["checkasgi"], ["makeasgi", "asgi"], ["runasgi", "--print-config"], ["check", "--deploy"]])
+@pytest.mark.parametrize(
+    "command", [["checkasgi"], ["makeasgi", "asgi"], ["runasgi", "--print-config"], ["check", "--deploy"]]
+)
 def test_the_other_commands_work(site: Site, system: str, command: list[str]) -> None:
     result = run_to_end([sys.executable, "manage.py", *command], site.folder, elsewhere(system))
     assert result.returncode in (0, 1), result.stderr  # 1: there are findings

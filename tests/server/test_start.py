@@ -3,13 +3,12 @@
 import os
 import re
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.service import Running, Service, children, is_alive
-from tests.utils import duration, run_to_end, until
+from tests.utils import duration, until
 
 FINDING = "SESSION_ENGINE = 'django.contrib.sessions.backends.file'\n"
 IMPORTED = """
@@ -100,12 +99,3 @@ def test_a_worker_has_not_imported_what_only_checks_and_other_protocols_need(ser
                 b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             )
             assert sock.recv(65536).startswith(b"HTTP/1.1 403 ")
-
-
-def test_what_windows_lacks_is_not_needed_to_import_the_server(tmp_path: Path) -> None:
-    """One worker serves there, too."""
-    lines = "import sys; sys.modules.update(dict.fromkeys(['fcntl', 'resource', 'pwd', 'grp', 'termios', 'uvloop']));"
-    lines += "import django_asgi_deploy.server.run"
-    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = run_to_end([sys.executable, "-c", lines], tmp_path, environment)
-    assert done.returncode == 0, done.stderr
