@@ -114,7 +114,7 @@ class Supervisor:
         except EOFError:
             child.channel.close()
             if isinstance(child, Worker) and not child.pid:  # it came to nothing before it had a pid
-                self._forget(child, child.leaving or "couldn't be forked")
+                self._forget(child, child.leaving or "it came to nothing")
 
     def _on_message(self, worker: Worker, message: Message) -> None:
         if "plan" in message:  # an interpreter of its own, loaded now
@@ -182,12 +182,26 @@ class Supervisor:
 
     def _load_generation(self) -> None:
         self.number += 1
-        channel, pid = self._spawn(announces=self.number == 1)
+        try:
+            channel, pid = self._spawn(announces=self.number == 1)
+        except OSError as error:
+            why = f"can't be started: {self.handover.command[0]}: {error.strerror}"
+            if self.current:
+                self._say_what_goes_on(self.number, why)
+            else:
+                self._end(ExitStatus.TEMPORARY, f"The project {why}.")
+            return
         self.coming = Generation(channel, pid, number=self.number)
         self.generations.append(self.coming)
+        if self.number > 1:
+            self.lines.info(f"Version {self.number} is being loaded.")
+            systemd.notify(RELOADING=1, STATUS=f"Version {self.number} is being loaded.")
 
     def _spawn(self, *, announces: bool) -> tuple[Channel, int]:
-        """A fresh interpreter with the command line that the user typed."""
+        """A fresh interpreter with the command line that the user typed.
+
+        Raises OSError if there is none: a deployment may be about to replace it, or there are too many processes.
+        """
         ours, theirs = Channel.pair()
         os.set_inheritable(theirs.fileno(), True)
         told = {"fd": theirs.fileno(), "generation": self.number, "announces": announces}
@@ -196,14 +210,19 @@ class Supervisor:
             os.chdir(self.handover.directory)  # a symbolic link may lead elsewhere by now
         except OSError as error:
             self.lines.error(f"{self.handover.directory}: {error.strerror}; staying in {os.getcwd()}.")
-        pid = os.posix_spawn(
-            self.handover.command[0],
-            self.handover.command,
-            environment,
-            setsigmask=[],
-            setsigdef=[sig for sig in signal.valid_signals() if sig not in (signal.SIGKILL, signal.SIGSTOP)],
-        )
-        theirs.close()
+        try:
+            pid = os.posix_spawn(
+                self.handover.command[0],
+                self.handover.command,
+                environment,
+                setsigmask=[],
+                setsigdef=[sig for sig in signal.valid_signals() if sig not in (signal.SIGKILL, signal.SIGSTOP)],
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         return ours, pid
 
     def _on_loaded(self, generation: Generation, message: Message) -> None:
@@ -224,11 +243,14 @@ class Supervisor:
             if worker.generation is generation and not worker.leaving:
                 self._kill(worker, "its version is given up")
         if self.current:
-            self.lines.error(
-                f"Version {generation.number} {why}; version {self.current.number} goes on serving. "
-                "Mend it, and send SIGHUP again."
-            )
-            systemd.notify(READY=1, STATUS=f"Version {generation.number} failed; version {self.current.number} serves.")
+            self._say_what_goes_on(generation.number, why)
+
+    def _say_what_goes_on(self, failed: int, why: str) -> None:
+        assert self.current is not None
+        self.lines.error(
+            f"Version {failed} {why}; version {self.current.number} goes on serving. Mend it, and send SIGHUP again."
+        )
+        systemd.notify(READY=1, STATUS=f"Version {failed} failed; version {self.current.number} serves.")
 
     def _promote(self, generation: Generation) -> None:
         before, self.current, self.coming = self.current, generation, None
@@ -328,7 +350,13 @@ class Supervisor:
             generation.became_worker = True
             self._have_serve(generation.channel)
             return Worker(generation.channel, generation.pid, generation=generation)
-        channel, pid = self._spawn(announces=False)
+        try:
+            channel, pid = self._spawn(announces=False)
+        except OSError as error:
+            self.lines.error(f"A worker can't be started: {self.handover.command[0]}: {error.strerror}.")
+            channel, theirs = Channel.pair()
+            theirs.close()  # its end is seen as any other's
+            pid = 0
         return Worker(channel, pid, generation=generation)
 
     def _have_serve(self, channel: Channel) -> None:
@@ -420,7 +448,7 @@ class Supervisor:
         if generation.vain_starts >= ENDS_AT_ONCE and not someone and not self.coming:
             self._end(ExitStatus.TEMPORARY, f"{generation.vain_starts} workers in a row didn't start; none is left.")
             return
-        seconds = min(LONGEST_PAUSE_SECONDS, 2.0 ** (generation.early_ends - ENDS_AT_ONCE))
+        seconds = _pause_seconds(generation.early_ends)
         generation.not_before = time.monotonic() + seconds
         self.lines.error(
             f"{generation.early_ends} workers in a row ended soon after their start; the next starts in {seconds:g} s."
@@ -578,8 +606,6 @@ class Supervisor:
             self.reload_again = True  # when what is under way has come to its end
             return
         self._load_generation()
-        self.lines.info(f"Version {self.number} is being loaded.")
-        systemd.notify(RELOADING=1, STATUS=f"Version {self.number} is being loaded.")
 
     @property
     def _is_rolling(self) -> bool:
@@ -658,6 +684,12 @@ def _reap() -> Iterator[tuple[int, int]]:
         if not pid:
             return
         yield pid, wait_status
+
+
+def _pause_seconds(early_ends: int) -> float:
+    """After so many in a row, which go on for hours if nobody looks."""
+    doublings = min(early_ends - ENDS_AT_ONCE, 10)
+    return min(LONGEST_PAUSE_SECONDS, 2.0**doublings)
 
 
 def _signal(child: Child, sig: signal.Signals) -> None:

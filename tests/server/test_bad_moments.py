@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from django_asgi_deploy.server.supervisor import _pause_seconds
 from tests.chaos.load import Load
 from tests.chaos.service import (
     TICKETS,
@@ -23,7 +24,7 @@ from tests.chaos.service import (
     read_until,
     until,
 )
-from tests.utils import DEADLINE_SECONDS, clean_environment, duration
+from tests.utils import DEADLINE_SECONDS, clean_environment, duration, run_server
 
 
 @pytest.fixture
@@ -215,6 +216,36 @@ def test_a_version_that_is_being_loaded_takes_the_place_of_a_process_to_fork_fro
         running.wait_for_workers(4)
         assert running.server.output.count("is being loaded") == 1
         assert running.stop() == 0
+
+
+@pytest.mark.parametrize("preload", ["on", "off"])
+def test_an_interpreter_that_is_gone_at_a_reload_leaves_the_service_as_it_is(service: Service, preload: str) -> None:
+    """As while a deployment replaces the virtual environment."""
+    python = service.folder / "python"
+    python.symlink_to(sys.executable)
+    command = [str(python), "manage.py", "runasgi", "127.0.0.1:0", "--workers", "2", "--preload", preload]
+    with run_server(command, service.folder, {"PYTHONPATH": os.pathsep.join(sys.path)}) as server:
+        running = Running(server, 2)
+        workers = running.wait_until_ready()
+        python.unlink()
+        running.signal(signal.SIGHUP)
+        server.wait_for(r"Version 2 can't be started: .*/python: No such file or directory; version 1 goes on serving")
+        os.kill(workers[0], signal.SIGKILL)
+        if preload == "on":
+            running.wait_for_workers(3)
+        else:
+            server.wait_for(r"A worker can't be started: .*/python: No such file or directory")
+        assert b"200 OK" in server.get("/who")
+        python.symlink_to(sys.executable)
+        service.write("mysite/version", "VERSION = 2\n")
+        running.signal(signal.SIGHUP)
+        until(lambda: server.output.count("(version 3)") == 2, lambda: server.output)
+        until(lambda: server.get("/who").endswith(b" 2"), lambda: server.output)
+        assert running.stop() == 0
+
+
+def test_the_pause_between_vain_starts_grows_to_half_a_minute_and_then_goes_on_for_days() -> None:
+    assert [_pause_seconds(number) for number in (5, 6, 9, 10, 10_000)] == [1, 2, 16, 30, 30]
 
 
 def test_everything_but_the_supervisor_is_killed_at_once_and_the_service_comes_back(service: Service) -> None:
