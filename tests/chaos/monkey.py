@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.chaos.load import Load, Outcome
@@ -139,14 +140,14 @@ class Monkey:
             self._note(f"kill -9 of worker {pid}")
             self._pause(pid)  # so that it is known what it holds
             ports = client_ports(pid)
-            os.kill(pid, signal.SIGKILL)
+            _send(pid, signal.SIGKILL)
             until(lambda: not is_alive(pid), self.story)
             self.killed.append((time.monotonic(), ports))
 
     def ask_worker(self) -> None:
         if pid := self._victim():
             self._note(f"SIGTERM of worker {pid}")
-            os.kill(pid, signal.SIGTERM)
+            _send(pid, signal.SIGTERM)
 
     def pause_worker(self) -> None:
         if alive := self._alive():
@@ -154,7 +155,7 @@ class Monkey:
             self._note(f"SIGSTOP of worker {pid} for a moment")
             self._pause(pid)
             time.sleep(0.3)
-            os.kill(pid, signal.SIGCONT)
+            _send(pid, signal.SIGCONT)
 
     def pause_supervisor(self) -> None:
         self._note("SIGSTOP of the supervisor for a moment")
@@ -168,7 +169,7 @@ class Monkey:
         others = set(self._children()) - set(self.running.started)
         if len(others) == 1:
             self._note(f"kill -9 of {others}, which isn't a worker")
-            os.kill(others.pop(), signal.SIGKILL)
+            _send(others.pop(), signal.SIGKILL)
 
     def _victim(self) -> int | None:
         alive = self._alive()
@@ -178,7 +179,7 @@ class Monkey:
         return self.random.choice(alive)
 
     def _pause(self, pid: int) -> None:
-        os.kill(pid, signal.SIGSTOP)
+        _send(pid, signal.SIGSTOP)
         until(lambda: not is_alive(pid) or _state(pid) == "T", self.story)
 
     def _signal(self, sig: signal.Signals, why: str) -> None:
@@ -268,19 +269,21 @@ class Monkey:
         assert said_words == [], f"{said_words}\n{self.story()}"
 
 
-# ------------------------------------------------------------------ what /proc tells
+# ------------------------------------------------------------------ processes
+
+
+def _send(pid: int, sig: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it has left meanwhile
+        os.kill(pid, sig)
 
 
 def client_ports(pid: int) -> set[int]:
     """The other ends of the TCP connections that a process has."""
     inodes = set()
-    for file in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = os.readlink(file)
-        except OSError:
-            continue
-        if match := re.fullmatch(r"socket:\[(\d+)\]", target):
-            inodes.add(match[1])
+    with suppress(OSError):  # it has left meanwhile
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            if match := re.fullmatch(r"socket:\[(\d+)\]", os.readlink(f"/proc/{pid}/fd/{name}")):
+                inodes.add(match[1])
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {int(row[2].partition(":")[2], 16) for row in rows if row[9] in inodes}
 
