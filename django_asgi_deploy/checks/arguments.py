@@ -1,11 +1,11 @@
 """Paths for routes with arguments: values that are in the database, else ones that the converters take.
 
-Only for the project's own views, and for none whose name says that it changes something: a GET should be safe, and the
-rows are the developer's.
+Only for the project's own views, and for those alone that do nothing but show something, as far as can be seen
+(``harmless``): the rows are the developer's.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from inspect import unwrap
 from itertools import islice, product
 from types import FunctionType
@@ -15,17 +15,13 @@ from django.apps import apps
 from django.db import connections
 from django.db.models.base import ModelBase
 from django.urls import get_resolver
-from django.urls.resolvers import RegexPattern, URLPattern, URLResolver
+from django.urls.resolvers import RegexPattern
 from django.utils.regex_helper import normalize
 
+from django_asgi_deploy.checks import harmless
 from django_asgi_deploy.checks.frames import place_in
 from django_asgi_deploy.checks.inspected import Route
 
-CHANGES = re.compile(
-    r"delete|remove|destroy|cancel|logout|log_out|sign_?out|unsubscribe|subscribe|confirm|activate|approve|reject|send|"
-    r"pay|purge|reset|clear|accept|decline|vote|toggle|mark|finish|close|archive_|publish|import|sync_",
-    re.IGNORECASE,
-)
 PARAMETER = re.compile(r"<(?:[^>:\s]+:)?([^>\s]+)>")
 TEXTS = ("1", "2024", "a", "00000000-0000-4000-8000-000000000000", "en", "abc", "01")
 MOST_TRIES = 60
@@ -33,23 +29,36 @@ MOST_TRIES = 60
 
 def path_for(route: Route) -> str | None:
     """A path that leads to the route's view with arguments that are likely to be right. Asks the database."""
-    view = getattr(route.callback, "view_class", None) or unwrap(route.callback)
-    name = f"{route.path} {route.pattern.name or ''} {getattr(view, '__qualname__', '')}"
-    if place_in(view) is None or CHANGES.search(name):
+    view = _view(route)
+    if place_in(view) is None or does_something(route):
         return None
-    template, names = _template((*route.resolvers[1:], route.pattern))
+    return filled((*route.resolvers[1:], route.pattern), view, lambda path: _leads_to(path, route))
+
+
+def does_something(route: Route) -> bool:
+    """Whether its words or its code say so."""
+    return not harmless.only_shows(f"{route.path} {route.pattern.name or ''}", _view(route))
+
+
+def _view(route: Route) -> Any:
+    return getattr(route.callback, "view_class", None) or unwrap(route.callback)
+
+
+def filled(parts: Sequence[Any], view: Any, is_right: Callable[[str], bool]) -> str | None:
+    """The path of these URL patterns, with the first values for their arguments that are right."""
+    template, names = _template(parts)
     if template is None:
         return None
     models = [*_models_of(view)]
     choices = [[*dict.fromkeys((*_in_database(name, models, view), *TEXTS))] for name in names]
     for values in islice(product(*choices), MOST_TRIES):
         path = "/" + template % dict(zip(names, values, strict=True))
-        if _leads_to(path, route):
+        if is_right(path):
             return path
     return None
 
 
-def _template(parts: tuple[URLResolver | URLPattern, ...]) -> tuple[str | None, list[str]]:
+def _template(parts: Sequence[Any]) -> tuple[str | None, list[str]]:
     """``shop/%(pk)s/`` and the names in it."""
     written = ""
     names: list[str] = []
@@ -92,7 +101,12 @@ def _models_of(view: Any) -> Iterator[Any]:
 
 
 def _in_database(name: str, models: list[Any], view: Any) -> Iterator[str]:
-    """The value of the first row, for ``pk``, ``slug``, the name of a field, or ``book_id`` and ``book_slug``."""
+    """The value of the first row, for ``pk``, ``slug``, the name of a field, or ``book_id`` and ``book_slug``.
+
+    Never one that proves something, such as the token in a mail.
+    """
+    if harmless.is_secret(name):
+        return
     fields = {getattr(view, "slug_url_kwarg", "slug"): getattr(view, "slug_field", "slug")}
     fields |= {getattr(view, "pk_url_kwarg", "pk"): "pk", "pk": "pk", "id": "pk"}
     for model in models:

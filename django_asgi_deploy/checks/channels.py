@@ -5,13 +5,16 @@ Nothing of Channels is imported: where the project uses it, it is there.
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
 
 from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.frames import Place, place_in
 from django_asgi_deploy.checks.guard import surviving
-from django_asgi_deploy.checks.inspected import Inspected
+from django_asgi_deploy.checks.inspected import Inspected, is_loopback
 from django_asgi_deploy.checks.settings_source import place_of_setting
 from django_asgi_deploy.checks.sources import text_of
 from django_asgi_deploy.importer import module_of
@@ -19,6 +22,7 @@ from django_asgi_deploy.importer import module_of
 DEEPEST = 20
 INNER = ("application", "inner", "app")  # how middleware calls what it wraps
 ROUTING = "channels.routing"
+TYPE = "websocket"  # of the scope
 
 
 def check(inspected: Inspected) -> Iterator[Finding]:
@@ -29,7 +33,39 @@ def check(inspected: Inspected) -> Iterator[Finding]:
 def websocket_application(app: Any) -> Any:
     """What takes WebSockets in an application of Channels; None if that isn't known."""
     router = _find(app, "ProtocolTypeRouter")
-    return router.application_mapping.get("websocket") if router else None
+    return router.application_mapping.get(TYPE) if router else None
+
+
+def place_of_routing(inspected: Inspected) -> Place | None:
+    """Where the application says what takes WebSockets, if Channels routes them there."""
+    router = _find(inspected.application, "ProtocolTypeRouter")
+    return _place(inspected, TYPE) if router and TYPE in router.application_mapping else None
+
+
+def layers_elsewhere() -> list[str]:
+    """``"default (redis.example.com)"`` for each channel layer that isn't known to be on this machine."""
+    found = []
+    for alias, config in (getattr(django_settings, "CHANNEL_LAYERS", None) or {}).items():
+        hosts = [*_hosts(config.get("CONFIG", {}))]
+        others = [host for host in hosts if not is_loopback(host) and not host.startswith("/")]
+        if others:
+            found.append(f"{alias} ({', '.join(others)})")
+    return found
+
+
+def _hosts(config: Any) -> Iterator[str]:
+    """What of a layer's configuration names a host: URLs, pairs of host and port, ``address``, ``host``."""
+    if isinstance(config, str) and "://" in config:
+        yield urlsplit(config).hostname or "/"
+    elif isinstance(config, Mapping):
+        for key, value in config.items():
+            yield from [value] if key == "host" and isinstance(value, str) and "://" not in value else _hosts(value)
+    elif isinstance(config, Sequence) and not isinstance(config, str | bytes):
+        if len(config) == 2 and isinstance(config[0], str) and isinstance(config[1], int):
+            yield config[0]
+        else:
+            for each in config:
+                yield from _hosts(each)
 
 
 def router_without_http(inspected: Inspected) -> Iterator[Finding]:
@@ -65,8 +101,8 @@ def classes_as_routes(inspected: Inspected) -> Iterator[Finding]:
 def unchecked_origins(inspected: Inspected) -> Iterator[Finding]:
     """Cross-site hijacking: the browser sends the visitor's cookies along from whatever page opens the connection."""
     outermost = websocket_application(inspected.application)
-    chain = [*_chain(outermost)]
-    if not chain or not _is_a(chain[-1], "URLRouter") or any(_is_a(each, "OriginValidator") for each in chain):
+    layers = [*chain(outermost)]
+    if not layers or not _is_a(layers[-1], "URLRouter") or any(_is_a(each, "OriginValidator") for each in layers):
         return  # what isn't known to end in a router may check by itself
     yield found(
         603,
@@ -75,16 +111,21 @@ def unchecked_origins(inspected: Inspected) -> Iterator[Finding]:
         'from channels.security.websocket import AllowedHostsOriginValidator; put it around the "websocket" '
         'application; or name that application in ASGI_DEPLOY["WEBSOCKET"], which checks it.',
         object=_name(inspected),
-        place=_place(inspected, "websocket"),
+        place=_place(inspected, TYPE),
     )
 
 
 # ------------------------------------------------------------------ walking
 
 
+def url_router(app: Any) -> Any:
+    """The outermost router of URLs in an application of Channels; None without one."""
+    return _find(app, "URLRouter")
+
+
 def _url_routers(inspected: Inspected) -> Iterator[Any]:
     for start in (websocket_application(inspected.application), inspected.application):
-        router = _find(start, "URLRouter")
+        router = url_router(start)
         if router is not None:
             yield from _with_nested(router)
             return
@@ -98,10 +139,10 @@ def _with_nested(router: Any, depth: int = 0) -> Iterator[Any]:
 
 
 def _find(app: Any, name: str) -> Any:
-    return next((each for each in _chain(app) if _is_a(each, name)), None)
+    return next((each for each in chain(app) if _is_a(each, name)), None)
 
 
-def _chain(app: Any) -> Iterator[Any]:
+def chain(app: Any) -> Iterator[Any]:
     """An application, the one in it, and so on."""
     for _ in range(DEEPEST):
         if app is None:

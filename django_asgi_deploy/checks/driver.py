@@ -6,10 +6,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from django_asgi_deploy.checks.frames import busy_threads
+from django_asgi_deploy.checks.handshake import Handshake, scope_of
 from django_asgi_deploy.checks.hops import Hop, noted
 from django_asgi_deploy.checks.probe import (
-    GRACE_SECONDS,
-    STREAM_SECONDS,
     Answer,
     Exchange,
     LoopBlocked,
@@ -64,8 +64,16 @@ class Driver:
         exchanges = [Exchange(self.app, scope) for scope in scopes]
         return self._run(exchanges, [contextvars.Context() for _ in range(count)])
 
-    def _run(self, exchanges: list[Exchange], contexts: list[contextvars.Context]) -> list[Answer]:
-        longest = self.deadline_seconds + GRACE_SECONDS + STREAM_SECONDS + 1
+    def connect(self, path: str, origin: str | None, cookie: str | None) -> Handshake:
+        """A WebSocket, opened by a page of ``origin``, or by none, and left at once."""
+        scope = scope_of(self.visitor, path, origin, cookie)
+        handshake = Handshake(self.app, {**scope, "state": self.state.copy()})
+        handshake.answer.url = path
+        self._run([handshake], [contextvars.Context()])
+        return handshake
+
+    def _run(self, exchanges: Sequence[Exchange], contexts: list[contextvars.Context]) -> list[Answer]:
+        longest = exchanges[0].longest_seconds(self.deadline_seconds)
         try:
             self.thread.run(self._all(exchanges, contexts), longest)
         except LoopBlocked as blocked:
@@ -78,12 +86,13 @@ class Driver:
         self.left_behind |= any(answer.is_left_behind for answer in answers)
         return answers
 
-    async def _all(self, exchanges: list[Exchange], contexts: list[contextvars.Context]) -> None:
+    async def _all(self, exchanges: Sequence[Exchange], contexts: list[contextvars.Context]) -> None:
         stalls = Stalls()
+        older_threads = self.older_threads | busy_threads()  # in what hung before
         with stalls.watching():
             await asyncio.gather(
                 *(
-                    exchange.run(self.deadline_seconds, context, self.older_threads)
+                    exchange.run(self.deadline_seconds, context, older_threads)
                     for exchange, context in zip(exchanges, contexts, strict=True)
                 )
             )

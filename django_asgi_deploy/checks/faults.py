@@ -49,13 +49,19 @@ class Faults:
             return finding is None
         if finding:
             self.add(finding, what)
-        for blocked in () if answer.blocks else answer.blocked:
+        self.judge_holding(answer, what)
+        return finding is None
+
+    def judge_holding(self, answer: Answer, what: str) -> None:
+        """Of the calls that held the event loop for a while."""
+        if answer.blocks:
+            return
+        for blocked in answer.blocked:
             self.add(_blocking(blocked), what)
         known = {blocked.place[:2] for blocked in answer.blocked}
         for place in answer.stalls:
-            if not answer.blocks and place[:2] not in known:
+            if place[:2] not in known:
                 self.add(_stalling(place), what)
-        return finding is None
 
     def judge_warnings(self, warned: Iterable[warnings.WarningMessage], what: str, place: Place | None) -> None:
         """Of what Django and Python warned of meanwhile; ``place`` is the view's."""
@@ -73,7 +79,7 @@ class Faults:
                 self.add(
                     found(
                         703,
-                        f"a task fails with {_one_line(error)}, and nobody sees it: what it should do is not done.",
+                        f"a task fails with {one_line(error)}, and nobody sees it: what it should do is not done.",
                         "Await the task, or add a callback to it that logs its exception.",
                         place=place,
                     ),
@@ -126,13 +132,13 @@ class Faults:
                 place=answer.place,
             )
         if answer.error:
-            return _raised(f"the application raises {_one_line(answer.error)}", answer.error)
+            return raised(f"the application raises {one_line(answer.error)}", answer.error)
         if not answer.ended_well:
             return found(701, "the application ends without a whole response", "Look at what wraps Django.")
         if answer.status is not None and answer.status >= 500:
             if answer.exceptions:
                 error = answer.exceptions[-1]
-                return _raised(f"status {answer.status}, {_one_line(error)}", error)
+                return raised(f"status {answer.status}, {one_line(error)}", error)
             return found(701, f"status {answer.status}", "No exception was raised: the view answers so itself.")
         return None
 
@@ -181,7 +187,8 @@ def _collected(message: str, place: Place | None) -> Finding:
     )
 
 
-def _raised(message: str, error: BaseException) -> Finding:
+def raised(message: str, error: BaseException) -> Finding:
+    """What an exception tells."""
     place = place_of_error(error)
     if isinstance(error, TypeError) and MASKED in str(error):
         return found(
@@ -207,6 +214,6 @@ def _at(place: Place | None) -> str:
     return f" ({place})" if place else ""
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     text = " ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split())
     return text if len(text) <= 200 else f"{text[:197]}..."

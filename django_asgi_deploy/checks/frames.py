@@ -110,6 +110,11 @@ def place_of_threads(but: Collection[int]) -> Place | None:
     return None
 
 
+def busy_threads() -> set[int]:
+    """The idents of threads that are in the user's code at the moment."""
+    return {ident for ident, frame in sys._current_frames().items() if place_of(outwards(frame))}
+
+
 def place_of_thread(ident: int) -> Place | None:
     return place_of(outwards(stack_of(ident)))
 

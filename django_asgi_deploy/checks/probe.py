@@ -27,6 +27,7 @@ STREAM_SECONDS = 1.0  # how long a stream is listened to
 STREAM_PARTS = 16  # how many parts of it are taken
 ORIGIN_FRAMES = 12  # of a coroutine that nobody awaits
 ASGI = {"version": "3.0", "spec_version": "2.4"}
+WEBSOCKET = "WS"  # in reports, where a request has its method
 
 
 class LoopBlocked(Exception):
@@ -173,6 +174,11 @@ class Answer:
         """Whether the application did its part; which status it answered is another matter."""
         return not (self.error or self.is_late) and (self.is_complete or self.is_cut)
 
+    def keep_stalls_of(self, again: "Answer") -> None:
+        """Forget the others: what is slow the first time only, doesn't count."""
+        known = {place[:3:2] for place in again.stalls}  # file and function
+        self.stalls = [place for place in self.stalls if place[:3:2] in known]
+
 
 _current: contextvars.ContextVar["Exchange"] = contextvars.ContextVar("checkasgi.exchange")
 
@@ -197,11 +203,15 @@ class Exchange:
         self.scope = scope
         self.parts = [*body] or [b""]
         self.gone = leave or asyncio.Event()  # the client
-        self.answer = Answer(scope["method"], scope["path"])
+        self.answer = Answer(scope.get("method", WEBSOCKET), scope["path"])
         self.leave_after_seconds = leave_after_seconds
         self.received = 0
         self.started = 0.0
         self.stream_parts = 0
+
+    def longest_seconds(self, deadline_seconds: float) -> float:
+        """How long run() may take."""
+        return deadline_seconds + GRACE_SECONDS + STREAM_SECONDS + 1
 
     async def run(
         self, deadline_seconds: float, context: contextvars.Context, older_threads: Collection[int]
@@ -210,7 +220,7 @@ class Exchange:
 
         A thread that isn't one of the ``older_threads`` and is in the user's code then is taken for what hangs.
         """
-        context.run(_current.set, self)
+        context.run(self.enter)
         answer, loop = self.answer, asyncio.get_running_loop()
         self.started = started = loop.time()
         task = loop.create_task(self._call(), context=context)
@@ -230,6 +240,10 @@ class Exchange:
         else:
             answer.error = task.exception()
         return answer
+
+    def enter(self) -> None:
+        """What runs in this context belongs to it."""
+        _current.set(self)
 
     def _note_where(self, task: asyncio.Task[None]) -> None:
         """It goes on although its client has left."""

@@ -15,7 +15,7 @@ HANDLERS = ("django", "pooled")
 class Request:
     """A request that was made."""
 
-    purpose: str  # "url", "missing", "leave" or "static"
+    purpose: str  # "url", "missing", "leave", "static" or "websocket"
     answer: Answer
     outcome: str  # in words
     view: str | None = None

@@ -3,11 +3,12 @@
 import logging
 import secrets
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from urllib.parse import unquote
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.urls import ResolverMatch, get_resolver
 from django.utils import translation
@@ -18,6 +19,7 @@ from django_asgi_deploy.checks import blocking, visitors
 from django_asgi_deploy.checks.driver import Driver
 from django_asgi_deploy.checks.faults import Faults
 from django_asgi_deploy.checks.frames import Place, place_in
+from django_asgi_deploy.checks.handshakes import Handshakes
 from django_asgi_deploy.checks.hops import Hop, attributed, counting, qualified
 from django_asgi_deploy.checks.leaks import Connections
 from django_asgi_deploy.checks.middleware import Replay, spread
@@ -25,6 +27,8 @@ from django_asgi_deploy.checks.probe import GRACE_SECONDS, Answer, Lifespan, Loo
 from django_asgi_deploy.checks.probed import Probed, Request
 from django_asgi_deploy.checks.trials import Trials, static_file, too_many_connections
 from django_asgi_deploy.checks.waiting import Waiting
+from django_asgi_deploy.checks.websockets import WebSocket
+from django_asgi_deploy.checks.writes import Refused, Writes
 from django_asgi_deploy.handlers.asgi import ASGIHandler as PooledHandler
 from django_asgi_deploy.handlers.views import is_async
 from django_asgi_deploy.project import Project
@@ -32,6 +36,7 @@ from django_asgi_deploy.types import ASGIApp
 
 IN_WORDS = {"django": "Django's own handler", "pooled": "the pooled handler"}
 LOGGED_IN = ", logged in"
+MOST_NAMED = 5  # in a note
 
 Progress = Callable[[str], None]
 
@@ -43,11 +48,14 @@ def probe(
     deadline_seconds: float,
     *,
     named: bool,
+    read_only: Collection[str] = (),
+    websockets: Sequence[WebSocket] = (),
     progress: Progress = lambda text: None,
 ) -> Probed:
     """Everything that can be seen by driving it.
 
     ``named``: the user has chosen these URLs, and wants to know the hops of each; else those of the first good page.
+    ``read_only``: of these URLs, those that may not write. Unless they are chosen, none deletes in a user's name.
     """
     visitor = Visitor(_allowed_host(), "https" if django_settings.SECURE_SSL_REDIRECT else "http")
     report = Probed(host=f"{visitor.scheme}://{visitor.host}")
@@ -60,7 +68,8 @@ def probe(
             )
         prober = _Prober(settings, project, report, Driver(project.application, visitor, deadline_seconds), warned)
         stack.enter_context(prober.connections.noted())
-        prober.probe(urls, named=named, progress=progress)
+        stack.enter_context(prober.writes.watched())
+        prober.probe(urls, read_only, websockets, named=named, progress=progress)
     return report
 
 
@@ -105,12 +114,22 @@ class _Prober:
         self.warned = warned
         self.faults = Faults(driver.deadline_seconds)
         self.connections = Connections()
+        self.writes = Writes()
+        self.refused: dict[str, None] = {}  # what would have written; a set in order
         self.trials = Trials(driver, self.faults, self.connections, is_pooled=self.pooled is not None)
         self.prefix = (django_settings.FORCE_SCRIPT_NAME or "").rstrip("/")
         # A path that the project can't have.
         self.missing = f"{self.prefix}/checkasgi-{secrets.token_hex(4)}/"
 
-    def probe(self, urls: Sequence[str], *, named: bool, progress: Progress) -> None:
+    def probe(
+        self,
+        urls: Sequence[str],
+        read_only: Collection[str],
+        websockets: Sequence[WebSocket],
+        *,
+        named: bool,
+        progress: Progress,
+    ) -> None:
         lifespan = self._start()
         self._ask_for_what_is_not_there()
         self._leave()
@@ -118,20 +137,32 @@ class _Prober:
         session = self._session()
         good: list[Answer] = []
         for number, url in enumerate(urls, 1):
-            progress(f"{number} of {len(urls)}: {url}")
-            answer = self._visit(url, compared if named or not good else {})
+            progress(f"GET {number} of {len(urls)}: {url}")
+            with self._refusing("writes" if url in read_only else "nothing"):
+                answer = self._visit(url, compared if named or not good else {})
             if answer:
                 good.append(answer)
             if session and not self._hung(url):
-                self._visit_logged_in(url, session)
+                with self._refusing("writes" if url in read_only else "nothing" if named else "deletes"):
+                    self._visit_logged_in(url, session)
+        handshakes = Handshakes(self.driver, self.faults, self.warned, session, self.writes)
+        for socket in websockets:
+            progress(f"WebSocket {socket.path}")
+            with self._refusing("nothing" if socket.is_named else "writes" if socket.is_guessed else "deletes"):
+                self.report.requests += handshakes.requests(socket)
+        self.refused |= handshakes.refused
         progress("")
-        self.trials.of_site(good)
+        page = next((answer for answer in good if answer.status == 200), None)
+        if page:
+            with self._refusing("writes" if page.url in read_only else "nothing"):
+                self.trials.of_site(page)
         self._ask_for_a_static_file()
         other = compared.get("pooled")
         if other and not self.pooled and isinstance(other.handler, PooledHandler):
             for reason in other.handler.fallback_reasons:
                 self.report.notes.append(f"the pooled handler would leave to Django's own {reason}")
         self._stop(lifespan, [app for app in compared.values() if app is not self.project.ours])
+        self._tell_refused()
         if self.pooled:
             self.report.findings += too_many_connections(self.settings.workers, self.pooled.threads)
         self.report.findings += self.faults.findings()
@@ -144,6 +175,16 @@ class _Prober:
             request.view, request.view_is_async = qualified(match.func), is_async(match.func)
         self.report.requests.append(request)
         return request
+
+    @contextmanager
+    def _refusing(self, what: Refused) -> Iterator[None]:
+        """Meanwhile, this isn't done in the database."""
+        has_sessions = apps.is_installed("django.contrib.sessions")
+        with (
+            self.writes.refused(what),
+            visitors.no_session_written() if has_sessions and what == "writes" else nullcontext(),
+        ):
+            yield
 
     def _match(self, url: str) -> ResolverMatch | None:
         path_info = unquote(url.partition("?")[0]).removeprefix(self.prefix)
@@ -198,13 +239,14 @@ class _Prober:
         if self._is_exhausted():
             self.report.notes.append(f"{url} was not requested: what hangs holds all threads")
             return None
-        warnings_before, opened_before = len(self.warned), self.connections.count
+        warnings_before, opened_before, refused_before = len(self.warned), self.connections.count, self.writes.count
         open_before = self.connections.still_open().keys()
         answer = self._ask(url)
         request = self._add("url", answer)
         place = self._place(url)
         self.faults.judge_unseen(self.driver.thread.unseen, f"GET {url}")
-        if not self.faults.judge(answer, view=place):
+        is_refused = self._note_refused(refused_before, f"GET {url}")
+        if not self.faults.judge(answer, view=place, only_on_the_loop=is_refused):
             request.notes.append("hops were not measured, because the request fails")
             return None
         self.faults.judge_warnings(self.warned[warnings_before:], f"GET {url}", place)
@@ -221,21 +263,38 @@ class _Prober:
         return answer
 
     def _visit_logged_in(self, url: str, session: visitors.Session) -> None:
-        warnings_before = len(self.warned)
+        warnings_before, refused_before = len(self.warned), self.writes.count
         with visitors.logged_in(session.data):
             answer = self._ask(url, visitors.cookie())
         self._add("url", answer, visitor=LOGGED_IN)
         place = self._place(url)
         self.faults.judge_unseen(self.driver.thread.unseen, f"GET {url}")
-        if self.faults.judge(answer, LOGGED_IN, view=place, only_on_the_loop=session.problem is not None):
+        is_refused = self._note_refused(refused_before, f"GET {url}{LOGGED_IN}")
+        is_nobody = session.problem is not None
+        if self.faults.judge(answer, LOGGED_IN, view=place, only_on_the_loop=is_nobody or is_refused):
             self.faults.judge_warnings(self.warned[warnings_before:], f"GET {url}{LOGGED_IN}", place)
 
+    def _tell_refused(self) -> None:
+        if self.refused:
+            told = [*self.refused][:MOST_NAMED]
+            more = len(self.refused) - len(told)
+            self.report.notes.append(
+                "what these would have written into the database was refused, so their errors weren't judged: "
+                f"{', '.join(told)}{f' and {more} more' if more else ''}; to let them: --url PATH or --ws-url PATH"
+            )
+
+    def _note_refused(self, before: int, what: str) -> bool:
+        """Whether it would have written."""
+        if self.writes.count == before:
+            return False
+        self.refused[what] = None
+        return True
+
     def _ask(self, url: str, cookie: str | None = None) -> Answer:
-        """Once more where the event loop stood still: what is slow the first time only, doesn't count."""
+        """Once more where the event loop stood still."""
         answer = self.driver.ask(url, cookie=cookie)
         if answer.stalls and answer.ended_well:
-            again = {place[:3:2] for place in self.driver.ask(url, cookie=cookie).stalls}  # file and function
-            answer.stalls = [place for place in answer.stalls if place[:3:2] in again]
+            answer.keep_stalls_of(self.driver.ask(url, cookie=cookie))
         return answer
 
     def _place(self, url: str) -> Place | None:

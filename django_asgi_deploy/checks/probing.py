@@ -15,12 +15,15 @@ from pathlib import Path
 import django
 
 from django_asgi_deploy import conf, project
-from django_asgi_deploy.checks import arguments, frames, inspected, prober
+from django_asgi_deploy.checks import arguments, channels, frames, inspected, prober, websockets
+from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.checks.probed import Probed
+from django_asgi_deploy.checks.websockets import WebSocket
 from django_asgi_deploy.exceptions import ASGIDeployError, ProjectError
 
 CHILD = "from django_asgi_deploy.checks.probing import main; main()"
 MOST_PAGES = 200
+MOST_NAMED = 5  # routes in a note
 UNSAFE = "DJANGO_ALLOW_ASYNC_UNSAFE"  # would hide from the probe what it looks for
 
 
@@ -28,8 +31,10 @@ UNSAFE = "DJANGO_ALLOW_ASYNC_UNSAFE"  # would hide from the probe what it looks 
 class Wanted:
     """What to drive, and how."""
 
-    urls: Sequence[str]  # none: every page
+    urls: Sequence[str]
     timeout_seconds: float
+    websockets: Sequence[str] = ()  # paths; none here and no urls: every page and every WebSocket
+    is_sent_elsewhere: bool = False  # also where a channel layer isn't on this machine
     settings_option: str | None = None
     shows_progress: bool = False
 
@@ -92,17 +97,26 @@ def _probe(wanted: Wanted) -> Probed:
     django.setup()
     settings = conf.load()
     loaded = project.load(settings, settings_option=wanted.settings_option, check=None)
-    urls, left_out = [*wanted.urls], 0
-    if not urls:
-        routes = inspected.of_project(settings, loaded).routes
-        pages = [*dict.fromkeys(route.url for route in routes if route.url)]
-        filled = (arguments.path_for(route) for route in routes if route.url is None)
-        pages += [page for page in dict.fromkeys(filled) if page]
-        urls, left_out = pages[:MOST_PAGES], max(0, len(pages) - MOST_PAGES)
-    progress = _show if wanted.shows_progress else lambda text: None
-    probed = prober.probe(settings, loaded, urls, wanted.timeout_seconds, named=bool(wanted.urls), progress=progress)
-    if left_out:
-        probed.notes.append(f"{left_out} more pages were not requested; to choose: checkasgi --probe --url ...")
+    subject = inspected.of_project(settings, loaded)
+    urls, read_only, notes = [*wanted.urls], set[str](), list[str]()
+    if wanted.urls or wanted.websockets:
+        sockets = websockets.chosen(wanted.websockets, subject)
+    else:
+        urls, read_only, left_out = _pages(subject)
+        if left_out:
+            notes.append(f"{left_out} more pages were not requested; to choose: checkasgi --probe --url ...")
+        sockets = _websockets(subject, notes, is_sent_elsewhere=wanted.is_sent_elsewhere)
+    probed = prober.probe(
+        settings,
+        loaded,
+        urls,
+        wanted.timeout_seconds,
+        named=bool(wanted.urls),
+        read_only=read_only,
+        websockets=sockets,
+        progress=_show if wanted.shows_progress else lambda text: None,
+    )
+    probed.notes += notes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of coroutines that the errors' frames held
         for request in probed.requests:  # they are judged, and can't be sent to another process
@@ -110,7 +124,43 @@ def _probe(wanted: Wanted) -> Probed:
     return probed
 
 
+def _pages(subject: Inspected) -> tuple[list[str], set[str], int]:
+    """Those to request; of which, those that may not write; and how many more there are.
+
+    These are the ones with arguments, and those that say that they do something.
+    """
+    plain: dict[str, bool] = {}
+    for route in subject.routes:
+        if route.url:
+            plain.setdefault(route.url, arguments.does_something(route))
+    paths = (arguments.path_for(route) for route in subject.routes if route.url is None)
+    filled = dict.fromkeys(path for path in paths if path and path not in plain)
+    pages = [*plain, *filled]
+    read_only = {*filled} | {url for url, does in plain.items() if does}
+    return pages[:MOST_PAGES], read_only, max(0, len(pages) - MOST_PAGES)
+
+
+def _websockets(subject: Inspected, notes: list[str], *, is_sent_elsewhere: bool) -> list[WebSocket]:
+    """Those to try. What connects often tells others, over the channel layer: they mustn't be anybody real."""
+    known = websockets.known(subject)
+    elsewhere = channels.layers_elsewhere()
+    if known.sockets and elsewhere and not is_sent_elsewhere:
+        notes.append(
+            f"no WebSocket was tried, because a channel layer isn't on this machine: {', '.join(elsewhere)}; to try "
+            "them all the same: checkasgi --probe --yes"
+        )
+        return []
+    if known.left_out:
+        shown = ", ".join(known.left_out[:MOST_NAMED])
+        more = len(known.left_out) - MOST_NAMED
+        notes.append(
+            f"not tried, as its arguments aren't known or it may do more than answer: {shown}"
+            f"{f' and {more} more' if more > 0 else ''}; to try it: checkasgi --probe --ws-url PATH"
+        )
+    return known.sockets
+
+
 def _show(text: str) -> None:
     """One line on the terminal, over the one before."""
-    sys.stderr.write(f"\r\x1b[K{text and 'GET '}{text}")
+    sys.stderr.write(f"\r\x1b[K{text}")
     sys.stderr.flush()

@@ -308,7 +308,7 @@ class Statements(Expressions):
         if not isinstance(manager, Made):
             return None
         if manager.type is contextlib.closing:
-            return manager.arguments[0]
+            return manager.arguments[0] if manager.arguments else None
         result: Value = manager
         names = ("__aenter__", "__aexit__") if is_async else ("__enter__", "__exit__")
         for name in names:

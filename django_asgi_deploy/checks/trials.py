@@ -2,7 +2,7 @@
 "104)"""
 
 import tracemalloc
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from django.apps import apps
@@ -115,11 +115,8 @@ class Trials:
 
     # ------------------------------------------------------------------ the site as a whole
 
-    def of_site(self, good: Iterable[Answer]) -> None:
-        """With the pages that were answered well."""
-        page = next((answer for answer in good if answer.status == 200), None)
-        if page is None:
-            return
+    def of_site(self, page: Answer) -> None:
+        """With a page that was answered well."""
         if not django_settings.FORCE_SCRIPT_NAME:
             self._prefix(page)
         self._forwarded(page)

@@ -57,6 +57,14 @@ def logged_in(session: dict[str, Any]) -> Iterator[None]:
     with ExitStack() as stack:
         for name in ("load", "aload"):
             stack.enter_context(_replaced(store, name, _loading(getattr(store, name), session)))
+        stack.enter_context(no_session_written())
+        yield
+
+
+@contextmanager
+def no_session_written() -> Iterator[None]:
+    store = import_module(django_settings.SESSION_ENGINE).SessionStore
+    with ExitStack() as stack:
         for name in WRITERS:
             for each in (name, f"a{name}"):
                 if hasattr(store, each):

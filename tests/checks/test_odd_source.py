@@ -221,6 +221,15 @@ def test_deep_and_circular_code_is_read(tmp_path: Any, text: str) -> None:
     assert [each.message for each in check(tmp_path, text) if each.id == "asgi.000"] == []
 
 
+@pytest.mark.parametrize(
+    "managers",
+    ["closing(request) if request else closing(known)", "closing(**known)", "closing()", "closing(*known)"],
+)
+def test_a_context_manager_is_read_whatever_it_is_made_from(tmp_path: Any, managers: str) -> None:
+    text = f"from contextlib import closing\nasync def view(request):\n    with {managers} as x:\n        return x.y\n"
+    assert [each.message for each in check(tmp_path, text) if each.id == "asgi.000"] == []
+
+
 def test_code_without_source_is_left_out(tmp_path: Any) -> None:
     """Made with exec(), or its file is gone or isn't Python's."""
     module = ModuleType("odd")

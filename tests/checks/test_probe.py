@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,17 @@ def of_what_hangs(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return report(site, "/waits-for-ever", "/hangs-for-ever", "/holds-the-loop", "/", timeout=4)
 
 
-def report(site: Site, *urls: str, timeout: float = 10.0, all_pages: bool = False, **environment: str) -> Any:
+def report(
+    site: Site,
+    *urls: str,
+    timeout: float = 10.0,
+    all_pages: bool = False,
+    websockets: Sequence[str] = (),
+    **environment: str,
+) -> Any:
     """What the probe's own process brings, in the form that JSON has."""
-    probed = probe(site, *(urls if urls or all_pages else ["/"]), timeout=timeout, **environment)
+    asked = urls if urls or all_pages or websockets else ["/"]
+    probed = probe(site, *asked, timeout=timeout, websockets=websockets, **environment)
     return {
         "findings": [finding_as_json(each) for each in probed.findings],
         "requests": [request_as_json(each) for each in probed.requests],
@@ -139,9 +148,9 @@ def report(site: Site, *urls: str, timeout: float = 10.0, all_pages: bool = Fals
     }
 
 
-def probe(site: Site, *urls: str, timeout: float = 10.0, **environment: str) -> Probed:
+def probe(site: Site, *urls: str, timeout: float = 10.0, websockets: Sequence[str] = (), **environment: str) -> Probed:
     file = site.folder / "probed"
-    wanted = {"urls": urls, "timeout_seconds": timeout}
+    wanted = {"urls": urls, "timeout_seconds": timeout, "websockets": websockets}
     asked = {"path": [str(site.folder), *sys.path], "root": str(site.folder), "file": str(file), "wanted": wanted}
     done = subprocess.run(
         [sys.executable, "-c", probing.CHILD],

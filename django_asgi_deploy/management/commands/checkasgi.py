@@ -53,13 +53,23 @@ class Command(BaseCommand):
             "project's own).",
         )
         probe.add_argument(
+            "--ws-url",
+            action="append",
+            type=_path,
+            metavar="PATH",
+            help="A path to open a WebSocket to; may be given again (default: every one that is known, or none with "
+            "--url).",
+        )
+        probe.add_argument(
             "--timeout",
             type=_seconds,
             default=10.0,
             metavar="SECONDS",
             help="How long an answer may take (default: 10).",
         )
-        probe.add_argument("--yes", action="store_true", help="Also where a database isn't on this machine.")
+        probe.add_argument(
+            "--yes", action="store_true", help="Also where a database or a channel layer isn't on this machine."
+        )
         arguments = parser.add_argument_group("As in runasgi")
         for option in conf.OPTIONS.values():
             if option.flag:
@@ -75,11 +85,12 @@ class Command(BaseCommand):
         if options["explain"]:
             self.stdout.write(_page(options["explain"]))
             return
-        if options["url"] and not options["probe"]:
-            raise CommandError(
-                f"--url {options['url'][0]} is requested with --probe only: checkasgi --probe --url ...",
-                returncode=COULD_NOT_CHECK,
-            )
+        for flag, paths in (("--url", options["url"]), ("--ws-url", options["ws_url"])):
+            if paths and not options["probe"]:
+                raise CommandError(
+                    f"{flag} {paths[0]} is requested with --probe only: checkasgi --probe {flag} ...",
+                    returncode=COULD_NOT_CHECK,
+                )
         try:
             # What the project prints must not get between the lines of a report that a program reads.
             with contextlib.redirect_stdout(sys.stderr):
@@ -112,7 +123,12 @@ class Command(BaseCommand):
         if subject.problem:
             return found, "The application can't be driven, because it can't be loaded."
         wanted = probing.Wanted(
-            options["url"] or [], options["timeout"], options["settings"], shows_progress=self.stderr.isatty()
+            options["url"] or [],
+            options["timeout"],
+            options["ws_url"] or [],
+            is_sent_elsewhere=options["yes"],
+            settings_option=options["settings"],
+            shows_progress=self.stderr.isatty(),
         )
         try:
             found.probed = probing.probe(wanted)
