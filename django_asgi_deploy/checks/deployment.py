@@ -3,10 +3,10 @@
 import ast
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import ModuleType
 
-from django_asgi_deploy.checks import deployment_files
+from django_asgi_deploy.checks import deployment_files, uvicorn_calls
 from django_asgi_deploy.checks.deployment_files import Line
 from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.frames import Place, relative
@@ -16,7 +16,7 @@ from django_asgi_deploy.checks.sources import first_place, text_of
 from django_asgi_deploy.handlers.views import is_async
 
 OLD_WORKER = re.compile(r"\buvicorn\.workers(\.\w+|(?= import\b))")
-UVICORN = re.compile(r"""(^|[\s"'/\[])uvicorn["',\s]+(?!worker)""")
+UVICORN = re.compile(r"""(^|[\s"'/\[=])uvicorn["',\s]+(?!worker)""")
 # A WSGI server, and further on the module that it is given.
 WSGI = re.compile(
     r"""\b(gunicorn|uwsgi|waitress-serve|mod_wsgi-express|granian)\b.*?[\s"'=]([\w.]*wsgi(:\w+)?)(?=["'\s,\]]|$)"""
@@ -29,7 +29,20 @@ RUNSERVER = re.compile(r"\bmanage\.py[\"',\s]+runserver\b|\bdjango-admin[\"',\s]
 ASYNCIO_DEBUG = re.compile(r"PYTHONASYNCIODEBUG[\"']?\s*[=:]\s*[\"']?(1|true)", re.IGNORECASE)
 UNIX_SOCKET = re.compile(r"--uds\b|\bunix:/?|--fd\b")
 REMOTE_ADDR = "REMOTE_ADDR"
-OPEN_ENDED = re.compile(r"\bStreamingHttpResponse\(|\bWebsocketConsumer\b|websocket_connect|\bAsyncWebsocketConsumer\b")
+# What stays open until somebody closes it: WebSockets, streams of events, and streams in whose module something loops
+# for ever or waits for messages. A file that is sent in parts comes to its end.
+WEBSOCKETS = re.compile(
+    r"\b(?:Async)?(?:Json)?WebsocketConsumer\b|\bwebsocket_connect\b|[\"']websocket\.accept[\"']|\bGraphQLWSConsumer\b|"
+    r"\bWebSocketRoute\(|@\w+\.websocket\("
+)
+STREAMS = re.compile(r"\b(?:StreamingHttpResponse|EventSourceResponse|AsyncHttpConsumer)\b")
+ENDLESS = re.compile(r"text/event-stream|\bwhile (?:True|1)\b|\bitertools\.count\(|\.listen\(\)|\.subscribe\(")
+SENDS_EVENTS = re.compile(r"\bdjango_eventstream\b|\bEventSourceResponse\(|\bGraphQLProtocolTypeRouter\(")
+GRACEFUL = re.compile(r"--timeout-graceful-shutdown|UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN")
+# A line that only speaks of it, one for development, and one with options that stand elsewhere.
+NOT_FOR_US = re.compile(
+    r"^\s*(?:RUN\s|echo\b|printf\b)|--reload(?![\w-])|\$@|\$\*|\$\{?\w*(?:ARGS|OPTS|OPTIONS|FLAGS)\b", re.IGNORECASE
+)
 
 
 def check(inspected: Inspected) -> Iterator[Finding]:
@@ -49,20 +62,39 @@ def old_worker(inspected: Inspected) -> Iterator[Finding]:
 
 def endless_shutdown(inspected: Inspected) -> Iterator[Finding]:
     """uvicorn's own command waits for open responses without limit, unless it is told one."""
-    stream = first_place(inspected.modules, OPEN_ENDED)
-    if stream is None:
+    stream = _first_open_ended(inspected.modules)
+    if stream is None or os.environ.get("UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN"):
         return
-    for line, match in _matches(inspected, UVICORN):
-        if "--timeout-graceful-shutdown" in line.text or not _starts_an_application(line.text):
-            continue
+    limited = {line.file for line, _ in _matches(inspected, GRACEFUL)}
+    places = [
+        (line.place(match), "--timeout-graceful-shutdown 30")
+        for line, match in _matches(inspected, UVICORN)
+        if line.file not in limited and _starts_an_application(line.text) and not NOT_FOR_US.search(line.text)
+    ]
+    places += [
+        (call.place, "timeout_graceful_shutdown=30")
+        for call in uvicorn_calls.calls(inspected.root)
+        if not call.is_open and "timeout_graceful_shutdown" not in call.given
+    ]
+    for place, option in places:
         yield found(
             505,
             "uvicorn is started without a limit for its end, and this project has responses without end "
             f"({stream.file}:{stream.line}): a deployment hangs until the last visitor closes the page.",
-            "manage.py runasgi, which has one; or uvicorn --timeout-graceful-shutdown 30",
+            f"manage.py runasgi, which has one; or, for uvicorn, {option}",
             object="uvicorn",
-            place=line.place(match),
+            place=place,
         )
+
+
+def _first_open_ended(modules: Iterable[ModuleType]) -> Place | None:
+    for module in modules:
+        place = first_place([module], WEBSOCKETS) or first_place([module], SENDS_EVENTS)
+        if place is None and ENDLESS.search(text_of(module)):
+            place = first_place([module], STREAMS)
+        if place:
+            return place
+    return None
 
 
 def _starts_an_application(text: str) -> bool:

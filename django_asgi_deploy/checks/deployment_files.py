@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from django_asgi_deploy.checks.frames import Place, relative
@@ -29,7 +29,12 @@ FOLDERS = (
 )
 # Whatever these are called, they are of a cluster.
 MANIFESTS = ("k8s", "kubernetes", "helm", "manifests", "charts")
-MANIFEST = re.compile(r".+\.ya?ml")
+MANIFEST = YAML = re.compile(r".+\.ya?ml")
+# In YAML, a command whose words stand in the lines below it; and what is added to one.
+COMMAND = re.compile(
+    r"(\s*)(?:- )?(?:command|entrypoint|args|startCommand|run_command)\s*:\s*(?:[>|][+-]?)?\s*(?:#.*)?"
+)
+ARGUMENTS = re.compile(r"(\s*)(?:- )?args\s*:.*")
 DEVELOPMENT = re.compile(r"(^|[._-])(dev|devel|development|local|test|tests|ci|override)([._-]|$)", re.IGNORECASE)
 WORKERS = re.compile(
     r"""(--workers|\s-w|WEB_CONCURRENCY|ASGI_DEPLOY_WORKERS|^\s*workers|^\s*processes)["']?[\s=:,]+["']?(\d{1,3})\b"""
@@ -39,14 +44,28 @@ BIGGEST_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Line:
-    """A line of such a file; continued lines are one, at the number of the first."""
+    """A line of such a file; continued lines are one, at the number of the first.
+
+    ``parts``: where in the text others are added that have numbers of their own.
+    """
 
     file: Path
     number: int
     text: str
+    parts: tuple[tuple[int, int], ...] = ()  # offset and number
 
     def place(self, match: re.Match[str] | None = None) -> Place:
+        found = len(match[0].lstrip(" \t")) if match else 0
+        start = match.end() - found if match else 0
+        number = next((number for offset, number in reversed(self.parts) if offset <= start), None)
+        if number:
+            return Place(relative(self.file), number)
         return Place(relative(self.file), self.number, column=match.start() if match else None)
+
+    def with_words(self, words: str, number: int) -> "Line":
+        """Those of another line, behind its own."""
+        part = (len(self.text) + 1, number)
+        return replace(self, text=f"{self.text} {words}", parts=(*self.parts, part))
 
 
 def lines(root: Path) -> Iterator[Line]:
@@ -54,7 +73,8 @@ def lines(root: Path) -> Iterator[Line]:
     for file in _files(root):
         if DEVELOPMENT.search(file.name) or file.stat().st_size > BIGGEST_BYTES:
             continue
-        yield from _joined(file)
+        lines_of_file = _joined(file)
+        yield from _one_command_a_line(lines_of_file) if YAML.fullmatch(file.name) else lines_of_file
 
 
 def workers(root: Path) -> int:
@@ -104,3 +124,21 @@ def _joined(file: Path) -> Iterator[Line]:
         begun = ""
     if begun:
         yield Line(file, number, begun)
+
+
+def _one_command_a_line(lines_of_file: Iterator[Line]) -> Iterator[Line]:
+    """With the words that stand below ``command:``, and with ``args:`` behind it."""
+    joined: list[Line] = []
+    inside: int | None = None  # how far the key is indented whose words come
+    for line in lines_of_file:
+        indent = len(line.text) - len(line.text.lstrip())
+        word = line.text.strip()
+        if inside is not None and (indent > inside or (indent == inside and word.startswith("- "))):
+            joined[-1] = joined[-1].with_words(word.removeprefix("- "), line.number)
+            continue
+        inside = indent if COMMAND.fullmatch(line.text) else None
+        if joined and ARGUMENTS.fullmatch(line.text) and "command" in joined[-1].text:
+            joined[-1] = joined[-1].with_words(word.removeprefix("args:").strip(), line.number)
+        else:
+            joined.append(line)
+    yield from joined

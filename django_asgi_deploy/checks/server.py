@@ -1,18 +1,22 @@
 """The server underneath: its libraries, limits and proxies. (501 to 504, 511 to 513)"""
 
 import ast
+import asyncio
+import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
-from types import ModuleType
-from typing import TypeGuard
+from types import FunctionType, ModuleType
+from typing import Any, TypeGuard
 
 from django.apps import apps
 from django.conf import settings as django_settings
 
-from django_asgi_deploy.checks.channels import websocket_application
+from django_asgi_deploy.checks import deployment_files, functions, uvicorn_calls
+from django_asgi_deploy.checks.channels import chain, websocket_application
 from django_asgi_deploy.checks.definitions import own_nodes
 from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.frames import Place, relative
@@ -24,7 +28,8 @@ from django_asgi_deploy.handlers.views import is_async
 EVERYBODY = {"*", "0.0.0.0/0", "::/0"}
 EVENT_STREAM = "text/event-stream"
 UNBUFFERED = "X-Accel-Buffering"
-THREAD_LOCAL = re.compile(r"\bthreading\.local\(|\bfrom threading import (?:.*\b)?local\b")
+LIMITS = re.compile(r"--limit-concurrency\b|UVICORN_LIMIT_CONCURRENCY|\bgranian\b.*--backpressure\b")
+THREAD_LOCAL = re.compile(r"\bthreading\.local\(|\bfrom threading import (?:.*\b)?local\b(?: as (\w+))?")
 REQUIREMENT = re.compile(r"^([\w.-]+)(\[[^\]]*\])?\s*\(?([<>=!~\d.,\s]*)\)?(;.*)?$")
 
 
@@ -74,12 +79,15 @@ def trusted_proxies(inspected: Inspected) -> Iterator[Finding]:
 
 
 def unlimited_threads(inspected: Inspected) -> Iterator[Finding]:
-    if inspected.handler == "pooled" or inspected.application is None or inspected.request_limit is not None:
+    if inspected.handler == "pooled" or inspected.application is None or _has_limit(inspected):
         return
     synchronous = [route for route in inspected.routes if not is_async(route.callback)]
-    if not synchronous:
+    middleware = [entry for entry in inspected.replay.entries if entry.is_used and entry.mode == "sync only"]
+    if not synchronous and not (middleware and inspected.routes):
         return
     views = f"{len(synchronous)} synchronous view{'s' * (len(synchronous) > 1)}"
+    if not synchronous:
+        views = f"synchronous middleware ({middleware[0].name})"
     yield found(
         504,
         "Each request that is being answered has a thread of its own, without limit: 200 visitors at once of the "
@@ -88,6 +96,31 @@ def unlimited_threads(inspected: Inspected) -> Iterator[Finding]:
         object="UVICORN",
         place=inspected.place_of_setting("ASGI_DEPLOY"),
     )
+
+
+def _has_limit(inspected: Inspected) -> bool:
+    """Whether something bounds the requests: an option, a file of the deployment, what is around the application."""
+    if inspected.request_limit is not None or os.environ.get("UVICORN_LIMIT_CONCURRENCY"):
+        return True
+    if any(LIMITS.search(line.text) for line in deployment_files.lines(inspected.root)):
+        return True
+    if any("limit_concurrency" in call.given or call.is_open for call in uvicorn_calls.calls(inspected.root)):
+        return True
+    return any(_is_limiter(value) for layer in chain(inspected.application) for value in _values_of(layer))
+
+
+def _values_of(layer: Any) -> Iterator[Any]:
+    """What a part of the application has in hand: attributes, or the variables of a function."""
+    function = functions.unwrap(layer)
+    if not isinstance(function, FunctionType):
+        yield from getattr(layer, "__dict__", {}).values()
+        return
+    yield from functions.cells(function).values()
+    yield from (function.__globals__.get(name) for name in function.__code__.co_names)
+
+
+def _is_limiter(value: Any) -> bool:
+    return isinstance(value, asyncio.Semaphore) or type(value).__name__ == "CapacityLimiter"  # anyio's
 
 
 # ------------------------------------------------------------------ versions
@@ -229,7 +262,7 @@ def thread_locals(inspected: Inspected) -> Iterator[Finding]:
     for config in apps.get_app_configs():
         package = config.name.partition(".")[0]
         if package not in ("django", "django_asgi_deploy") and not inspected.is_projects(sys.modules.get(package)):
-            module = next((each for each in _modules_of(package) if THREAD_LOCAL.search(text_of(each))), None)
+            module = next((each for each in _modules_of(package) if _has_thread_local(each)), None)
             if module:
                 packages[package] = module.__name__
     if packages:
@@ -241,6 +274,12 @@ def thread_locals(inspected: Inspected) -> Iterator[Finding]:
             "Look whether a newer version uses contextvars, and don't use what they keep in asynchronous views.",
             object=", ".join(packages),
         )
+
+
+def _has_thread_local(module: ModuleType) -> bool:
+    """Not where another is taken, such as asgiref's, and that of threads only if there is none."""
+    matches = THREAD_LOCAL.finditer(text_of(module))
+    return any(match[1] is None or vars(module).get(match[1]) is threading.local for match in matches)
 
 
 def _modules_of(package: str) -> list[ModuleType]:

@@ -13,6 +13,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.utils.module_loading import import_string
 
+from django_asgi_deploy.checks import async_cache
 from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.guard import surviving
 from django_asgi_deploy.checks.inspected import Inspected
@@ -23,7 +24,6 @@ IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 IMMEDIATE = "django.tasks.backends.immediate.ImmediateBackend"
 ENQUEUE = re.compile(r"\.a?enqueue\(")
 USE_OF_CACHE = re.compile(r"\bcache\.a?(set|add|get_or_set|set_many|incr)\(|@cache_page\(|\bcache_page\(.*\)\(")
-CACHE_CALLS = re.compile(r"\bcaches?(\[[^\]]*\])?\.a(get|set|add|get_or_set|get_many|set_many|delete|incr|touch)\(")
 
 
 def check(inspected: Inspected) -> Iterator[Finding]:
@@ -76,17 +76,17 @@ def local_memory(inspected: Inspected) -> Iterator[Finding]:
 
 
 def cache_threads(inspected: Inspected) -> Iterator[Finding]:
-    slow = [alias for alias in _caches() if _is_djangos_and_slow(_class_of_cache(alias))]
-    place = first_place(inspected.modules, CACHE_CALLS) if slow else None
-    if place:
-        names = ", ".join(f'CACHES["{alias}"]' for alias in slow)
+    slow = {alias for alias in _caches() if _is_djangos_and_slow(_class_of_cache(alias))}
+    calls = [(alias, place) for alias, place in async_cache.calls(inspected.modules if slow else ()) if alias in slow]
+    if calls:
+        names = ", ".join(f'CACHES["{alias}"]' for alias in dict.fromkeys(alias for alias, _ in calls))
         yield found(
             122,
             f"The asynchronous methods of {names} are Django's: each is a synchronous call in the request's thread, so "
             "that several in asyncio.gather() run one after another.",
             "Nothing to do; to read several keys at once, use aget_many().",
             object=names,
-            place=place,
+            place=calls[0][1],
         )
 
 

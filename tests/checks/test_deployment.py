@@ -1,11 +1,16 @@
 """How the site is started, and the server underneath: files of the deployment, sources, versions, proxies."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.asgi import get_asgi_application
 
 from django_asgi_deploy.checks import deployment, server, settings_databases, settings_http, settings_services
 from django_asgi_deploy.checks.finding import Finding
@@ -161,6 +166,95 @@ def test_a_shutdown_without_limit_is_found_where_there_are_streams(
     assert found(site, deployment.check) == []
 
 
+EXPORT = """
+    from django.http import StreamingHttpResponse
+    def export(request):
+        return StreamingHttpResponse((f"{row},\\n" for row in range(10)), content_type="text/csv")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        (
+            "compose.yml",
+            "services:\n  web:\n    command:\n      - uvicorn\n      - mysite.asgi:application\n      - --port=80\n",
+            4,
+        ),
+        ("k8s/web.yaml", 'spec:\n  - command: ["uvicorn"]\n    args: ["mysite.asgi:application", "--port", "80"]\n', 2),
+        (
+            "compose.prod.yml",
+            "services:\n  web:\n    command: >\n      uvicorn mysite.asgi:application\n      --workers 4\n",
+            4,
+        ),
+        ("start.sh", "#!/bin/sh\nset -e\nexec python -m uvicorn \\\n  mysite.asgi:application \\\n  --workers 4\n", 3),
+        ("mysite.service", "[Service]\nExecStart=/srv/venv/bin/uvicorn mysite.asgi:application --uds /run/a.sock\n", 2),
+        ("supervisord.conf", "[program:web]\ncommand=uvicorn --factory mysite.asgi:make\n", 2),
+        ("serve.py", "import uvicorn\nif __name__ == '__main__':\n    uvicorn.run('mysite.asgi:application')\n", 3),
+        ("bin/web.py", "import uvicorn\nserver = uvicorn.Server(uvicorn.Config(app, port=80))\n", 2),
+    ],
+)
+def test_a_shutdown_without_limit_is_found_however_uvicorn_is_started(
+    site: Site, name: str, text: str, line: int
+) -> None:
+    site.write("mysite/feed", STREAM)
+    write(site, name, text)
+    assert found(site, deployment.endless_shutdown, "mysite.feed") == [f"505 warning {name}:{line}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "compose.yml",
+            "command:\n  - uvicorn\n  - mysite.asgi:application\n  - --timeout-graceful-shutdown\n  - '20'\n",
+        ),
+        ("Dockerfile", "ENV UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN=20\nCMD uvicorn mysite.asgi:application\n"),
+        ("start.sh", 'echo "uvicorn mysite.asgi:application starts"\nexec gunicorn mysite.asgi:application\n'),
+        ("run.sh", 'exec uvicorn mysite.asgi:application "$@"\n'),
+        ("serve.sh", "uvicorn mysite.asgi:application $UVICORN_OPTS\n"),
+        ("start-web.sh", "uvicorn mysite.asgi:application --reload\n"),
+        ("serve.py", "import uvicorn\nuvicorn.run('mysite.asgi:application', **options)\n"),
+        ("debug.py", "import uvicorn\nuvicorn.run('mysite.asgi:application', reload=True)\n"),
+        ("prod.py", "import uvicorn\nuvicorn.run('mysite.asgi:application', timeout_graceful_shutdown=9)\n"),
+        ("web.service", "ExecStart=/venv/bin/hypercorn mysite.asgi:application\n"),
+        ("compose.dev.yml", "command: uvicorn mysite.asgi:application\n"),
+    ],
+)
+def test_a_shutdown_with_a_limit_or_of_something_else_is_not(site: Site, name: str, text: str) -> None:
+    site.write("mysite/feed", STREAM)
+    write(site, name, text)
+    assert found(site, deployment.endless_shutdown, "mysite.feed") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (STREAM, True),
+        ("from channels.generic.websocket import AsyncJsonWebsocketConsumer\n", True),
+        ('async def app(scope, receive, send):\n    await send({"type": "websocket.accept"})\n', True),
+        ("from django_eventstream import send_event\n", True),
+        (
+            "from django.http import StreamingHttpResponse\nasync def lines():\n    while True:\n        yield ''\n"
+            "async def tail(request):\n    return StreamingHttpResponse(lines())\n",
+            True,
+        ),
+        (EXPORT, False),
+        ("from django.http import FileResponse\ndef file(request):\n    return FileResponse(open('a', 'rb'))\n", False),
+        ("# a WebsocketConsumer would be nice\n", False),
+        ("def poll():\n    while True:\n        return 1\n", False),
+    ],
+)
+def test_what_stays_open_is_told_from_what_comes_to_its_end(site: Site, text: str, expected: bool) -> None:
+    site.write("mysite/open", text)
+    write(site, "Procfile", "web: uvicorn mysite.asgi:application\n")
+    with inspected(site.folder, "mysite.urls") as subject:
+        module = ModuleType("mysite.open")
+        module.__file__ = str(site.folder / "mysite/open.py")
+        assert bool(deployment._first_open_ended([module])) is expected
+        assert subject.root == site.folder
+
+
 READS = [
     'request.META["REMOTE_ADDR"]',
     "request.META['REMOTE_ADDR']",
@@ -266,6 +360,112 @@ def test_threads_without_limit_are_found_under_djangos_handler_and_foreign_appli
     assert found(site, server.check) == []
     site.write("mysite/urls", MIXED_URLS.replace('path("stock/", stock), ', ""))
     assert found(site, server.check, application=application) == []
+
+
+class Wrapper:
+    """Around somebody's."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+SYNC_ONLY = "def slow(get_response):\n    return lambda request: get_response(request)\n"
+ASYNC_URLS = MIXED_URLS.replace('path("stock/", stock), ', "")
+LIMITED = """
+    import asyncio
+
+    class Limit:
+        def __init__(self, app):
+            self.app = app
+            self.places = asyncio.BoundedSemaphore(100)
+        async def __call__(self, scope, receive, send):
+            async with self.places:
+                await self.app(scope, receive, send)
+
+    async def inner(scope, receive, send): ...
+    application = Limit(inner)
+"""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda site: get_asgi_application(),
+        lambda site: ASGIStaticFilesHandler(get_asgi_application()),
+        lambda site: Wrapper(get_asgi_application()),
+        lambda site: functools.partial(application),
+        lambda site: (write(site, "Procfile", "web: uvicorn mysite.asgi:application --workers 4\n"), application)[1],
+        lambda site: (write(site, "serve.py", "import uvicorn\nuvicorn.run('a.asgi:app', port=80)\n"), application)[1],
+    ],
+)
+def test_threads_without_limit_are_found_in_all_kinds_of_applications(site: Site, make: Any) -> None:
+    site.append("mysite/settings", "STATIC_URL = '/static/'\n")
+    with inspected(site.folder, "mysite.urls") as subject:
+        subject = replace(subject, application=make(site))
+        assert [finding.number for finding in server.unlimited_threads(subject)] == [504]
+
+
+def test_threads_without_limit_are_found_behind_synchronous_middleware(site: Site) -> None:
+    """It holds a thread for each request, also of an asynchronous view."""
+    site.write("mysite/urls", ASYNC_URLS)
+    site.write("mysite/middleware", SYNC_ONLY)
+    site.append("mysite/settings", "MIDDLEWARE = ['mysite.middleware.slow']\n")
+    assert found(site, server.check, application=application) == ["504 warning"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Procfile", "web: uvicorn mysite.asgi:application --limit-concurrency 200\n"),
+        ("Dockerfile", 'CMD ["uvicorn", "mysite.asgi:application", "--limit-concurrency", "100"]\n'),
+        ("compose.yml", "services:\n  web:\n    environment:\n      UVICORN_LIMIT_CONCURRENCY: 100\n"),
+        ("k8s/web.yaml", "args:\n  - uvicorn\n  - mysite.asgi:application\n  - --limit-concurrency=50\n"),
+        ("serve.py", "import uvicorn\nuvicorn.run('mysite.asgi:application', limit_concurrency=64)\n"),
+        ("web.service", "ExecStart=/venv/bin/granian --interface asgi --backpressure 64 mysite.asgi:application\n"),
+    ],
+)
+def test_a_limit_in_a_file_of_the_deployment_counts(site: Site, name: str, text: str) -> None:
+    write(site, name, text)
+    assert found(site, server.check, application=application) == []
+
+
+def test_a_limit_that_the_project_has_around_the_application_counts(site: Site) -> None:
+    site.write("mysite/limited", LIMITED)
+    with inspected(site.folder, "mysite.urls", "mysite.limited") as subject:
+        subject = replace(subject, application=sys.modules["mysite.limited"].application)
+        assert [*server.unlimited_threads(subject)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("import threading\nstate = threading.local()\n", ["513 info"]),
+        ("from threading import Lock, local\nstate = local()\n", ["513 info"]),
+        (
+            "try: from asgiref.local import Local as L\nexcept ImportError:\n    from threading import local as L\n",
+            [],
+        ),
+        ("from threading import local as Local\nstate = Local()\n", ["513 info"]),
+    ],
+)
+def test_packages_with_thread_locals_are_told(
+    site: Site, module: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where they take asgiref's, if it is there."""
+    folder = site.folder / "site-packages"
+    (folder / "kept").mkdir(parents=True)
+    (folder / "kept" / "__init__.py").write_text("")
+    (folder / "kept" / "models.py").write_text(module)
+    monkeypatch.syspath_prepend(str(folder))
+    site.append("mysite/settings", "INSTALLED_APPS.append('kept')\n")
+    try:
+        assert found(site, server.check, "kept.models") == expected
+    finally:
+        for name in ("kept", "kept.models"):
+            sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize(
@@ -436,16 +636,68 @@ def test_tasks_that_run_inside_the_request_are_found_where_there_are_any(site: S
     assert found(site, settings_services.check) == []
 
 
-@pytest.mark.parametrize("call", ["await cache.aget('a')", "await caches['pages'].aset('a', 1)"])
-def test_asynchronous_calls_of_a_cache_that_is_not_asynchronous_are_told(site: Site, call: str) -> None:
-    site.append(
-        "mysite/settings",
-        "CACHES = {'default': {'BACKEND': 'django.core.cache.backends.filebased.FileBasedCache', 'LOCATION': '/x'}}\n",
-    )
-    site.write("mysite/pages", f"async def page(request, cache, caches):\n    {call}\n")
-    assert found(site, settings_services.check, "mysite.pages") == ["122 info mysite/pages.py:2"]
-    site.append("mysite/settings", "CACHES = {'default': {'BACKEND': 'django.core.cache.backends.dummy.DummyCache'}}\n")
+FILES = "{'BACKEND': 'django.core.cache.backends.filebased.FileBasedCache', 'LOCATION': '/x'}"
+DUMMY = "{'BACKEND': 'django.core.cache.backends.dummy.DummyCache'}"
+OWN = "{'BACKEND': 'mysite.asynchronous.Cache'}"
+OWN_CACHE = """
+    from django.core.cache.backends.base import BaseCache
+    class Cache(BaseCache):
+        async def aget(self, key, default=None, version=None):
+            return default
+"""
+CACHE = "from django.core.cache import cache\nasync def page(request):\n    "
+CACHES = "from django.core.cache import caches\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"{CACHE}return await cache.aget('a')\n", 3),
+        (f"{CACHE}if not await cache.ahas_key('a'):\n        await cache.aset('a', 1)\n", 3),
+        (f"{CACHE}return await cache.aget_or_set(\n        'rates',\n        rates,\n        300,\n    )\n", 3),
+        (f"{CACHES}async def page(request):\n    await caches['pages'].adelete_many(['a', 'b'])\n", 3),
+        (f"{CACHES}pages = caches['pages']\nasync def page(request):\n    return await pages.aincr('hits')\n", 4),
+        (
+            f"{CACHES}class Limiter:\n    def __init__(self):\n        self.store = caches['pages']\n"
+            "    async def allows(self, key):\n        return await self.store.aadd(key, 1)\n",
+            6,
+        ),
+        (
+            "async def page(request):\n    from django.core.cache import cache as c\n    await c.aget_many([])\n",
+            3,
+        ),
+        ("from django.core import cache\nasync def page(request):\n    return await cache.cache.atouch('a')\n", 3),
+        ("import django.core.cache\nasync def page(request):\n    await django.core.cache.cache.aclear()\n", 3),
+    ],
+)
+def test_asynchronous_calls_of_a_cache_that_is_not_asynchronous_are_told(site: Site, text: str, line: int) -> None:
+    site.append("mysite/settings", f"CACHES = {{'default': {FILES}, 'pages': {FILES}}}\n")
+    site.write("mysite/pages", text)
+    assert found(site, settings_services.check, "mysite.pages") == [f"122 info mysite/pages.py:{line}"]
+    site.append("mysite/settings", f"CACHES = {{'default': {DUMMY}, 'pages': {DUMMY}}}\n")
     assert found(site, settings_services.check, "mysite.pages") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{CACHE}return cache.get('a')\n",
+        f"{CACHES}async def page(request):\n    return await caches['quick'].aget('a')\n",
+        f"{CACHES}async def page(request):\n    return await caches['own'].aget('a')\n",
+        f"{CACHES}async def page(request, alias):\n    return await caches[alias].aget('a')\n",
+        "from mysite.asynchronous import cache\nasync def page(request):\n    return await cache.aget('a')\n",
+        "async def page(request, cache):\n    return await cache.aget('a')\n",
+        f"{CACHE}return await cache_of_answers.aget(question)\n",
+        f"{CACHE}return 'await cache.aget(1)'\n",
+        f"{CACHE}return await cache.aclose()\n",
+    ],
+)
+def test_other_caches_and_calls_are_not(site: Site, text: str) -> None:
+    """Those of other libraries often have an aget(), too."""
+    site.append("mysite/settings", f"CACHES = {{'default': {FILES}, 'quick': {DUMMY}, 'own': {OWN}}}\n")
+    site.write("mysite/asynchronous", f"{OWN_CACHE}\n    cache = object()\n")
+    site.write("mysite/pages", text)
+    assert found(site, settings_services.check, "mysite.asynchronous", "mysite.pages") == []
 
 
 def test_throttling_in_local_memory_is_found(site: Site) -> None:
