@@ -39,18 +39,21 @@ WORDS = """
 DOES = re.compile("|".join(word.replace("!", "$") for word in WORDS.split()))
 # Of values by which somebody proves to be who may do it.
 SECRETS = re.compile(r"token|key|code|hash|secret|signature|signed|sig|otp|nonce|uidb|ticket|hmac|checksum")
-# Names that are called.
+# Names that are called, and what they are called on.
 CALLED = re.compile(
-    r"delay|apply_async|a?enqueue\w*|async_task|send_task|defer(_async)?|kiq|call_command|a?log(in|out)|a?delete|unlink|rmtree|"
-    r"rmdir|write_text|write_bytes|Popen|system|popen|spawn\w*|check_call|check_output|create_subprocess_\w+|kill|"
-    r"Email\w*Message|email_user|mail_\w+|"
+    r"delay|apply_async|a?enqueue\w*|async_task|send_task|defer(_async)?|kiq|submit|call_command|a?log(in|out)|group_send|"
+    r"a?delete(_\w+)?|unlink|rmtree|rmdir|touch|write_text|write_bytes|Popen|system|popen|spawn\w*|check_call|check_output|"
+    r"create_subprocess_\w+|kill|Email\w*Message|email_user|mail_\w+|"
     r"(a|async_|do_|_)?(send|resend|notify|remind|invite|email|charge|refund|capture|pay|cancel|publish|unpublish|trigger|"
     r"revoke|purge|approve|reject|confirm|verify|redeem|subscribe|unsubscribe|destroy|wipe|deploy|restart|provision|"
-    r"start|launch|stop|sync|import|execute|run|process|perform|post|put|patch)(_\w+)?"
+    r"start|launch|stop|sync|import|execute|run|process|perform|generate|post|put|patch)(_\w+)?|"
+    r"os\.(remove|rename|replace|mkdir|makedirs)|shutil\.\w+|(\w+\.)?cache\.a?clear|\w*storage\.save"
 )
-HARMLESS = re.compile(
-    r"execute|run_sync|run_in_executor|run_in_threadpool|run_until_complete|process_(time|request|template)\w*"
-)
+HARMLESS = re.compile(r"execute|run_sync|run_in_executor|run_in_threadpool|process_(time|request|template)\w*")
+# A model's, which the database refuses; those of other libraries cost money.
+CREATES = re.compile(r"(?!.*(objects|_set|manager)\b).*\.a?create")
+WRITING_MODES = re.compile(r"[rb+t]*[wax][rb+t]*")
+TASKS = ("celery", "huey", "dramatiq", "rq", "procrastinate", "taskiq")
 OWN_METHODS = re.compile(  # of classes, those that a GET doesn't call
     r"post|put|patch|delete|form_(in)?valid|create|update|partial_update|destroy|perform_\w+|"
     r"disconnect|(on_)?receive\w*"
@@ -92,7 +95,7 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _does(name: str) -> bool:
-    return CALLED.fullmatch(name) is not None and HARMLESS.fullmatch(name) is None
+    return name == "create!" or (CALLED.fullmatch(name) is not None and HARMLESS.fullmatch(name) is None)
 
 
 def _called_by(view: Any) -> Iterator[str]:
@@ -121,15 +124,32 @@ def _called_in(function: Any, cls: Any, seen: set[int], depth: int) -> Iterator[
     seen.add(id(function.__code__))
     for call in _calls_on_get(node):
         named = call.func
-        name = named.attr if isinstance(named, ast.Attribute) else getattr(named, "id", "")
-        yield name
-        called = answers.own_method(call, cls) or functions.function_of(functions.value(function, named))
+        yield from _names_of(call)
+        value = functions.value(function, named)
+        if type(value).__module__.partition(".")[0] in TASKS:
+            yield "delay"
+        called = answers.own_method(call, cls) or functions.function_of(value)
         for each in (called, *_passed(function, call)):
             plain = functions.function_of(each)
             if plain:
                 yield plain.__name__
                 if depth and is_users(plain.__code__.co_filename):
                     yield from _called_in(plain, cls, seen, depth - 1)
+
+
+def _names_of(call: ast.Call) -> Iterator[str]:
+    """``rename``, and ``os.rename``; what opens a file to write it is called ``write_text``."""
+    named = call.func
+    if isinstance(named, ast.Attribute):
+        yield named.attr
+        dotted = ast.unparse(named)
+        yield "create!" if CREATES.fullmatch(dotted) else ".".join(dotted.rsplit(".", 2)[-2:])
+    elif isinstance(named, ast.Name):
+        yield named.id
+    given = (*call.args, *(keyword.value for keyword in call.keywords))
+    modes = [each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    if ast.unparse(named).rpartition(".")[2] == "open" and any(WRITING_MODES.fullmatch(mode) for mode in modes):
+        yield "write_text"
 
 
 def _passed(function: Any, call: ast.Call) -> Iterator[Any]:

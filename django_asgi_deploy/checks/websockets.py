@@ -19,7 +19,8 @@ from django_asgi_deploy.checks.inspected import Inspected
 from django_asgi_deploy.exceptions import is_users
 from django_asgi_deploy.importer import import_from_string
 
-SENDS = frozenset(["send", "send_json", "send_text", "send_bytes"])  # to the client that has just connected
+# To the client that has just connected, and to the others in its room.
+SENDS = frozenset(["send", "send_json", "send_text", "send_bytes", "group_send"])
 PATH = re.compile(r"/[\w./~-]+")
 DEEPEST = 4
 

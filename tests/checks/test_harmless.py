@@ -134,12 +134,62 @@ VIEWS = """
             user.email_user("Seen", "Somebody looked at you")
             return user
 
+    class Task:
+        def __call__(self, *args): ...
+    Task.__module__ = "huey.api"
+    resize = Task()
+
+    def picture(request, pk):
+        resize(pk)
+        return HttpResponse("")
+
+    def report(request, pk):
+        with open(f"/srv/{pk}.csv", "w") as file:
+            print(pk, file=file)
+        return HttpResponse("")
+
+    def older(request, name):
+        os.rename(name, f"{name}.old")
+        return HttpResponse("")
+
+    def bought(request, pk):
+        gateway.Charge.create(amount=pk)
+        return HttpResponse("")
+
+    def room(request, pk):
+        layer.group_send(f"room-{pk}", {"type": "chat.message"})
+        return HttpResponse("")
+
+    def later(request, pk):
+        pool.submit(_step, pk)
+        return HttpResponse("")
+
+    def fresh(request, pk):
+        cache.delete_many([f"user-{pk}"])
+        return HttpResponse("")
+
+    def anew(request, pk):
+        cache.clear()
+        return HttpResponse("")
+
+    class Gone(View):
+        def get(self, request, pk):
+            return self.post(request, pk)
+        def post(self, request, pk):
+            User.objects.filter(pk=pk).delete()
+            return HttpResponse("")
+
     # What only shows something.
 
     def show(request, pk):
         user = get_object_or_404(User, pk=pk)
         cache.set("shown", pk)
         return render(request, "user.html", {"user": user})
+
+    def counted(request, pk):
+        User.objects.create(username=f"{pk}")
+        with open("/srv/motd", "rb") as file:
+            return HttpResponse(file.read())
 
     def form(request, pk):
         if request.method == "POST":
@@ -162,10 +212,13 @@ VIEWS = """
             await User.objects.filter(pk=pk).adelete()
             return HttpResponse("")
 
-    does = [path(f"{view.__name__}/<int:pk>/", view) for view in (go, step, door, ticket, session, order)]
-    does += [path(f"{view.__name__}/<slug:name>/", view) for view in (nightly, space, shell)]
-    does += [path("gate/<int:pk>/", Gate.as_view()), path("pages/<int:pk>/", Pages.as_view())]
-    shows = [path("show/<int:pk>/", show), path("form/<int:pk>/", form), path("edit/<int:pk>/", Form.as_view()),
+    does = [path(f"{view.__name__}/<int:pk>/", view) for view in (
+        go, step, door, ticket, session, order, picture, report, bought, room, later, fresh, anew)]
+    does += [path(f"{view.__name__}/<slug:name>/", view) for view in (nightly, space, shell, older)]
+    does += [path("gate/<int:pk>/", Gate.as_view()), path("pages/<int:pk>/", Pages.as_view()),
+             path("gone/<int:pk>/", Gone.as_view())]
+    shows = [path("show/<int:pk>/", show), path("counted/<int:pk>/", counted), path("form/<int:pk>/", form),
+             path("edit/<int:pk>/", Form.as_view()),
              path("api/<int:pk>/", Api.as_view())]
     urlpatterns = [*does, *shows]
 """
