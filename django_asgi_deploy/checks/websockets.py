@@ -101,7 +101,7 @@ def _of(app: Any, prefix: str, left_out: list[str], is_certain: bool) -> Iterato
     elif starlette is not None:
         yield from _of_starlette(_routes(starlette), prefix, left_out)
     else:
-        yield from _of_plain(taker or app, prefix, is_certain or taker is not None)
+        yield from _of_plain(taker or app, prefix, left_out, is_certain=is_certain or taker is not None)
 
 
 def _of_channels(
@@ -176,15 +176,24 @@ def _filled_in_starlette(route: Any) -> str | None:
 # ------------------------------------------------------------------ plain ASGI
 
 
-def _of_plain(app: Any, prefix: str, is_certain: bool) -> Iterator[WebSocket]:
-    """At the paths that its code names, if it speaks of WebSockets; at ``/`` if it names none."""
-    for part in channels.chain(app):
-        taker = _function_of(part)
-        texts = [*_texts_of(taker, DEEPEST)] if place_in(taker) else []
-        if is_certain or any(text == channels.TYPE or text.startswith(f"{channels.TYPE}.") for text in texts):
-            paths = [text for text in dict.fromkeys(texts) if PATH.fullmatch(text)]
-            yield from (WebSocket(f"{prefix}{path}", taker) for path in paths or ("/",))
-            return
+def _of_plain(app: Any, prefix: str, left_out: list[str], *, is_certain: bool) -> Iterator[WebSocket]:
+    """At the paths that the project's own code names, if it speaks of WebSockets; at ``/`` if it names none."""
+    parts = [*channels.chain(app)]
+    if consumer := next((part.consumer_class for part in parts if hasattr(part, "consumer_class")), None):
+        yield WebSocket(f"{prefix}/", consumer)
+        return
+    takers = {taker: [*_texts_of(taker, DEEPEST)] for part in parts if place_in(taker := _function_of(part))}
+    speaking = [taker for taker, texts in takers.items() if any(map(_is_about_websockets, texts))]
+    if speaking or (is_certain and takers):
+        taker = (speaking or [*takers])[0]
+        paths = [text for text in dict.fromkeys(takers[taker]) if PATH.fullmatch(text)]
+        yield from (WebSocket(f"{prefix}{path}", taker) for path in paths or ("/",))
+    elif is_certain:
+        left_out.append(f"{prefix}/")  # an installed package's: it has paths of its own
+
+
+def _is_about_websockets(text: str) -> bool:
+    return text == channels.TYPE or text.startswith(f"{channels.TYPE}.")
 
 
 def _function_of(app: Any) -> Any:

@@ -436,6 +436,31 @@ def test_a_mounted_applications_websockets_are_tried_below_its_prefix(tmp_path: 
     }
 
 
+BARE = """
+    from channels.auth import AuthMiddlewareStack
+    from channels.generic.websocket import AsyncWebsocketConsumer
+
+    class Feed(AsyncWebsocketConsumer):
+        async def connect(self):  # expect: 708
+            pass
+
+    application = AuthMiddlewareStack(Feed.as_asgi())
+"""
+
+
+def test_a_consumer_without_a_router_is_tried(tmp_path: Path) -> None:
+    found = report(make(tmp_path, settings=BY_OPTION, routing=BARE), all_pages=True, timeout=3)
+    assert seen(found, "/") == {("708", line("# expect: 708", BARE))}
+
+
+def test_an_installed_application_whose_paths_are_not_known_is_not_tried(tmp_path: Path) -> None:
+    """It may fail at a path that nobody asks it for."""
+    routing = "from channels.security.websocket import WebsocketDenier\napplication = WebsocketDenier()\n"
+    found = report(make(tmp_path, settings=BY_OPTION, routing=routing), all_pages=True)
+    assert not any(each["purpose"] == "websocket" for each in found["requests"])
+    assert any("not tried" in note for note in found["notes"])
+
+
 def test_an_application_without_websockets_is_left_alone(tmp_path: Path) -> None:
     site = make(tmp_path, settings='ASGI_DEPLOY = {"MOUNTS": {"/pages": "mysite.other:app"}}\n')
     site.write("mysite/other", "async def app(scope, receive, send):\n    raise ValueError(scope['type'])\n")
