@@ -94,7 +94,7 @@ class Handshake(Exchange):
             answer.is_left_behind = not task.done()
         elif task.cancelled():
             answer.error = asyncio.CancelledError("the application cancelled itself")
-        elif (error := task.exception()) and not _tells_of_leaving(error):
+        elif (error := task.exception()) and not tells_of_leaving(error):
             answer.error = error
         return answer
 
@@ -147,10 +147,10 @@ class Handshake(Exchange):
         raise RuntimeError(f"{self.violation}: a server refuses it")
 
 
-def _tells_of_leaving(error: BaseException | None) -> bool:
+def tells_of_leaving(error: BaseException | None) -> bool:
     """Whether it only says that the client has left: send()'s own, or what Starlette makes of it."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(_tells_of_leaving, error.exceptions))
+        return all(map(tells_of_leaving, error.exceptions))
     for _ in range(DEEPEST):
         if error is None:
             return False

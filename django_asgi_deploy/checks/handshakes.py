@@ -14,7 +14,7 @@ from django_asgi_deploy.checks.driver import Driver
 from django_asgi_deploy.checks.faults import Faults, one_line, raised
 from django_asgi_deploy.checks.finding import Finding, found
 from django_asgi_deploy.checks.frames import Place, place_of_error
-from django_asgi_deploy.checks.handshake import Handshake
+from django_asgi_deploy.checks.handshake import Handshake, tells_of_leaving
 from django_asgi_deploy.checks.probed import Request
 from django_asgi_deploy.checks.websockets import WebSocket
 from django_asgi_deploy.checks.writes import Writes
@@ -56,7 +56,9 @@ class Handshakes:
             handshake = self._open(socket, way)
             what = f"WS {socket.path}{way.in_words}"
             yield Request("websocket", handshake.answer, _outcome(handshake, way), socket.name)
-            self.faults.judge_unseen(self.driver.thread.unseen, what)
+            unseen = self.driver.thread.unseen
+            unseen[:] = [error for error in unseen if not tells_of_leaving(error)]  # of a task that still sends
+            self.faults.judge_unseen(unseen, what)
             self.faults.judge_warnings(self.warned[warned_before:], what, socket.place)
             finding = self._of(handshake, socket)
             if self.writes.count > refused_before:

@@ -150,6 +150,10 @@ ROUTING = """
         async def disconnect(self, code):
             self.task.cancel()
 
+    class PushesOn(Push):
+        async def disconnect(self, code):
+            pass
+
     class Kick(AsyncWebsocketConsumer):
         async def connect(self):
             await self.accept()
@@ -165,7 +169,7 @@ ROUTING = """
         path("ws/first-thread/", SendsFirstInAThread.as_asgi()), path("ws/closes/", ClosesAndGoesOn.as_asgi()),
         path("ws/sleeps/", Sleeps.as_asgi()), path("ws/computes/", Computes.as_asgi()),
         path("ws/goes-on/", GoesOn.as_asgi()), path("ws/end/", FailsAtTheEnd.as_asgi()),
-        path("ws/loses/", Loses.as_asgi()), path("ws/push/", Push.as_asgi()),
+        path("ws/loses/", Loses.as_asgi()), path("ws/push/", Push.as_asgi()), path("ws/pushes-on/", PushesOn.as_asgi()),
         re_path(r"ws/feeds/(?P<name>[a-z]+)$", Ticker.as_asgi()), path("ws/rooms/<int:pk>/kick/", Kick.as_asgi()),
     ])
     application = AuthMiddlewareStack(router)
@@ -268,7 +272,7 @@ def test_computing_in_connect_is_seen(routed: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/ws/chat/1/", "/ws/ticker/", "/ws/members/", "/ws/rooms/1/", "/ws/push/", "/ws/feeds/a"]
+    "path", ["/ws/chat/1/", "/ws/ticker/", "/ws/members/", "/ws/rooms/1/", "/ws/push/", "/ws/pushes-on/", "/ws/feeds/a"]
 )
 def test_what_is_right_is_tried_and_not_reported(routed: Any, path: str) -> None:
     """Also where the row of a guessed path isn't there, and where a task is just sending when the client leaves."""
