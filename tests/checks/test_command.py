@@ -199,6 +199,8 @@ def test_without_probe_no_view_is_called_and_no_query_is_made(site: Site) -> Non
 def test_a_url_without_probe_is_a_usage_error() -> None:
     with pytest.raises(CommandError, match="checkasgi --probe --url"):
         call_command("checkasgi", url=["/shop/"])
+    with pytest.raises(CommandError, match="checkasgi --probe --ws-url"):
+        call_command("checkasgi", ws_url=["/chat/"])
 
 
 def test_the_probe_confirms_what_is_known_of_a_line_and_adds_the_rest(site: Site) -> None:
@@ -283,6 +285,7 @@ def test_a_database_on_another_machine_is_left_alone(site: Site) -> None:
     "arguments",
     [
         ("--probe", "--url", "shop"),
+        ("--probe", "--ws-url", "chat"),
         ("--timeout", "0"),
         ("--timeout", "soon"),
         ("--form", "json"),
