@@ -327,8 +327,21 @@ class _Forget:
 forget_urlconf = _Forget()
 
 
+_prefixes_storage = getattr(getattr(getattr(urls_base, "_prefixes", None), "_storage", None), "_data", None)
+
+
 def set_script_prefix(prefix: str) -> None:
-    if urls_base.get_script_prefix() != prefix:  # to ask costs less
+    """
+    Django's, where it changes anything.
+
+    As with AsyncToSync.executors: most sites are at "/", which is what holds where nothing was set, and both to find
+    that out by attribute and to set it are dear.
+    """
+    if not prefix.endswith("/"):
+        prefix += "/"
+    if prefix == "/" and isinstance(_prefixes_storage, ContextVar) and _prefixes_storage.get(None) is None:
+        return
+    if urls_base.get_script_prefix() != prefix:
         urls_base.set_script_prefix(prefix)
 
 

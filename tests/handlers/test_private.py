@@ -28,7 +28,7 @@ from django.dispatch import Signal
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.http.response import ResponseHeaders
 from django.test import override_settings
-from django.urls import get_script_prefix, get_urlconf, set_urlconf
+from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import LazyObject
 
@@ -306,11 +306,22 @@ def test_the_urlconf_is_forgotten():
 
 def test_the_script_prefix_is_set_if_it_is_another_one():
     def prefixes():
-        for prefix in ("/", "/a/", "/a/", "/"):
+        for prefix in ("", "/", "/a", "/a/", "/b/", ""):
             private.set_script_prefix(prefix)
             yield get_script_prefix()
 
-    assert contextvars.copy_context().run(list, prefixes()) == ["/", "/a/", "/a/", "/"]
+    assert contextvars.copy_context().run(list, prefixes()) == ["/", "/", "/a/", "/a/", "/b/", "/"]
+
+
+def test_a_script_prefix_that_was_never_set_is_a_context_variable_without_a_value():
+    def at_the_root():
+        private.set_script_prefix("")
+        assert private._prefixes_storage.get(None) is None
+        set_script_prefix("/a/")
+        assert private._prefixes_storage.get(None) is not None
+
+    assert isinstance(private._prefixes_storage, contextvars.ContextVar)
+    contextvars.Context().run(at_the_root)
 
 
 def test_a_thread_finds_its_own_open_connections():
