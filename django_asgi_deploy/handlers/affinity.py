@@ -21,7 +21,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any, TypeVar
 
-from asgiref.sync import SyncToAsync
+from asgiref.sync import SyncToAsync, sync_to_async
 
 from django_asgi_deploy.handlers import private
 from django_asgi_deploy.handlers.pool import Job, Lease, ThreadPool
@@ -94,6 +94,36 @@ class RequestThread:
             private.restore_context(context)
         return result
 
+    @property
+    def takes_steps(self) -> bool:
+        """Whether step() does for its caller, in this task and thread, what submit() would."""
+        return (
+            not self.loose
+            and self.loop is asyncio.get_running_loop()
+            and private.thread_sensitive_context.get(None) is private.KEY
+            and not self.pool.is_own_thread()
+            and not private.has_parent_thread()
+        )
+
+    async def step(self, call: Callable[[], T]) -> T:
+        """
+        What ``await sync_to_async(call)()`` does, in fewer steps.
+
+        Unlike run(), a cancelled task doesn't wait for a call that has begun, unless async_to_sync() waits in it.
+        """
+        task_context: list[asyncio.Task[Any]] = []
+        context = contextvars.copy_context()
+        job = self._submit(partial(private.run_in_thread, self.loop, sys.exc_info(), task_context, context, call))
+        try:
+            result: T = await job.future
+        except asyncio.CancelledError as cancellation:
+            if job.delivered or not task_context:
+                raise
+            result = await _cancel_inside(job, task_context[0], cancellation)
+        finally:
+            private.restore_context(context)
+        return result
+
     # Its end
 
     def let_go(self) -> None:
@@ -121,6 +151,29 @@ class RequestThread:
             self.loose = True
             if self._lease is not None:
                 self._lease.end(private.end_request)
+
+
+async def _cancel_inside(job: Job, task: "asyncio.Task[Any]", cancellation: BaseException) -> Any:
+    """As in SyncToAsync: what async_to_sync() waits for in a call may refuse to be cancelled; then the call goes on."""
+    outcome = job.future = job.mailbox.loop.create_future()
+    outcome.add_done_callback(lambda future: future.cancelled() or future.exception())  # somebody has looked at it
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        outcome.cancel()
+        raise cancellation from None
+    if outcome.done():
+        raise cancellation
+    return await outcome
+
+
+async def query(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """For Django's ORM: ``await sync_to_async(call)(*args, **kwargs)``."""
+    owner = current.get(None)
+    if owner is None or not owner.takes_steps or not private.is_known_to_be_synchronous(call):
+        return await sync_to_async(call)(*args, **kwargs)
+    return await owner.step(partial(call, *args, **kwargs))
 
 
 def _after_tidying(call: Callable[[], T]) -> T:

@@ -78,6 +78,7 @@ class ASGIHandler(asgi.ASGIHandler):
         self._second_chain_tried = False
         if self._leads:
             private.read_settings_at_once()
+            private.shorten_queries(affinity.query)
         super().__init__()
         self._explain()
 

@@ -10,11 +10,13 @@ import functools
 import inspect
 import io
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import Context, ContextVar
 from sys import getrefcount
+from types import FunctionType, MethodType
 from typing import Any
 
 import asgiref.sync
@@ -29,6 +31,9 @@ from django.core.handlers import asgi, base, exception
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import reset_urlconf
 from django.db import close_old_connections, connections, reset_queries
+from django.db.models import base as models_base
+from django.db.models import query
+from django.db.models.fields import related_descriptors
 from django.dispatch import Signal
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseNotModified, StreamingHttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
@@ -122,6 +127,46 @@ def without_bridge(call: Callable[[], Any]) -> Callable[[], Any]:
         _, _, _, func, *args = call.args
         return functools.partial(func, *args)
     return call
+
+
+# Django: asynchronous queries
+
+_QUERIES: tuple[Any, ...] = (models_base, query, related_descriptors)
+_SYNC_TO_ASYNC = (SyncToAsync.__init__, SyncToAsync.__call__)
+_synchronous: "weakref.WeakSet[FunctionType]" = weakref.WeakSet()
+
+
+def shorten_queries(way: Callable[..., Any]) -> None:
+    """
+    Let ``await way(call, *args, **kwargs)`` stand for ``await sync_to_async(call)(*args, **kwargs)`` in Django's ORM.
+
+    To make a SyncToAsync of a method, and to find the thread by it, is a good part of what the way there costs.
+    """
+
+    def sync_to_async(call: Any = None, **options: Any) -> Any:
+        if call is None or options:
+            return asgiref.sync.sync_to_async(call, **options)
+        return functools.partial(way, call)
+
+    for module in _QUERIES:
+        if getattr(module, "sync_to_async", None) is asgiref.sync.sync_to_async:
+            module.sync_to_async = sync_to_async
+
+
+def is_known_to_be_synchronous(call: Any) -> bool:
+    """
+    Whether ``call`` is a method that SyncToAsync takes, and SyncToAsync does what it always did.
+
+    Raises TypeError, as SyncToAsync does, for a coroutine function.
+    """
+    if type(call) is not MethodType or type(call.__func__) is not FunctionType:
+        return False
+    if (SyncToAsync.__init__, SyncToAsync.__call__) != _SYNC_TO_ASYNC:
+        return False
+    if call.__func__ not in _synchronous:
+        SyncToAsync(call)
+        _synchronous.add(call.__func__)
+    return True
 
 
 # Django: handlers
@@ -327,8 +372,21 @@ class _Forget:
 forget_urlconf = _Forget()
 
 
+_prefixes_storage = getattr(getattr(getattr(urls_base, "_prefixes", None), "_storage", None), "_data", None)
+
+
 def set_script_prefix(prefix: str) -> None:
-    if urls_base.get_script_prefix() != prefix:  # to ask costs less
+    """
+    Django's, where it changes anything.
+
+    As with AsyncToSync.executors: most sites are at "/", which is what holds where nothing was set, and both to find
+    that out by attribute and to set it are dear.
+    """
+    if not prefix.endswith("/"):
+        prefix += "/"
+    if prefix == "/" and isinstance(_prefixes_storage, ContextVar) and _prefixes_storage.get(None) is None:
+        return
+    if urls_base.get_script_prefix() != prefix:
         urls_base.set_script_prefix(prefix)
 
 

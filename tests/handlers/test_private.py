@@ -1,8 +1,10 @@
 """The private names of Django and asgiref still do what the handler counts on. A failure names what has changed."""
 
+import ast
 import asyncio
 import contextvars
 import copy
+import functools
 import gc
 import inspect
 import io
@@ -28,7 +30,7 @@ from django.dispatch import Signal
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.http.response import ResponseHeaders
 from django.test import override_settings
-from django.urls import get_script_prefix, get_urlconf, set_urlconf
+from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import LazyObject
 
@@ -306,11 +308,74 @@ def test_the_urlconf_is_forgotten():
 
 def test_the_script_prefix_is_set_if_it_is_another_one():
     def prefixes():
-        for prefix in ("/", "/a/", "/a/", "/"):
+        for prefix in ("", "/", "/a", "/a/", "/b/", ""):
             private.set_script_prefix(prefix)
             yield get_script_prefix()
 
-    assert contextvars.copy_context().run(list, prefixes()) == ["/", "/a/", "/a/", "/"]
+    assert contextvars.copy_context().run(list, prefixes()) == ["/", "/", "/a/", "/a/", "/b/", "/"]
+
+
+def test_a_script_prefix_that_was_never_set_is_a_context_variable_without_a_value():
+    def at_the_root():
+        private.set_script_prefix("")
+        assert private._prefixes_storage.get(None) is None
+        set_script_prefix("/a/")
+        assert private._prefixes_storage.get(None) is not None
+
+    assert isinstance(private._prefixes_storage, contextvars.ContextVar)
+    contextvars.Context().run(at_the_root)
+
+
+@pytest.mark.parametrize("module", private._QUERIES, ids=lambda module: module.__name__)
+def test_the_orm_uses_sync_to_async_in_one_way_only(module):
+    """``await sync_to_async(call)(...)``; shorten_queries() has replaced it by now, or would."""
+    tree = ast.parse(inspect.getsource(module))
+    used = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "sync_to_async"]
+    awaited = [
+        node.value.func.func
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Await)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Call)
+        and len(node.value.func.args) == 1
+        and not node.value.func.keywords
+    ]
+    assert used
+    assert all(node in awaited for node in used)
+
+
+def test_the_orms_sync_to_async_is_replaced_where_it_is_asgirefs(monkeypatch):
+    async def way(call, *args):
+        return call, args
+
+    somebodys = object()
+    first, second, third = private._QUERIES
+    for module, value in ((first, sync_to_async), (second, sync_to_async), (third, somebodys)):
+        monkeypatch.setattr(module, "sync_to_async", value)
+    private.shorten_queries(way)
+    assert asyncio.run(first.sync_to_async(repr)(1)) == asyncio.run(second.sync_to_async(repr)(1)) == (repr, (1,))
+    assert isinstance(first.sync_to_async(repr, thread_sensitive=False), SyncToAsync)
+    assert isinstance(first.sync_to_async(thread_sensitive=False)(repr), SyncToAsync)
+    assert third.sync_to_async is somebodys
+
+
+def test_a_method_is_known_to_be_synchronous_when_asgiref_takes_it(monkeypatch):
+    class Things:
+        def synchronous(self):
+            pass
+
+        async def asynchronous(self):
+            pass
+
+    things = Things()
+    for _ in range(2):
+        assert private.is_known_to_be_synchronous(things.synchronous)
+        with pytest.raises(TypeError, match="can only be applied to sync functions"):
+            private.is_known_to_be_synchronous(things.asynchronous)
+    for call in (repr, [].append, lambda: None, functools.partial(things.synchronous)):
+        assert not private.is_known_to_be_synchronous(call)
+    monkeypatch.setattr(SyncToAsync, "__init__", lambda self, *args, **kwargs: None)
+    assert not private.is_known_to_be_synchronous(things.synchronous)
 
 
 def test_a_thread_finds_its_own_open_connections():
