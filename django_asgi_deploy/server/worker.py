@@ -253,6 +253,8 @@ class Worker(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """In the place of uvicorn's, which resets what is on its way on kept-alive connections."""
+        if self._leaves_at is None:  # the signal came as it began to serve, and uvicorn has left the main loop out
+            await self.main_loop()
         logging.getLogger("uvicorn.error").info("Shutting down")
         shutdown.begin()
         closing = asyncio.create_task(self._stop_listening())

@@ -128,6 +128,33 @@ def test_a_sigterm_while_the_event_loop_is_being_made_ends_it_without_a_warning(
         assert "Traceback" not in running.server.output
 
 
+def test_a_sigterm_as_a_worker_begins_to_serve_is_a_sigterm_to_one_that_serves(service: Service) -> None:
+    """It sends itself one, before uvicorn looks whether one has come."""
+    service.append(
+        "mysite/asgi",
+        """
+        import os, pathlib, signal
+        from django_asgi_deploy.server.worker import Worker
+        startup = Worker.startup
+
+        async def start_and_end(self, sockets):
+            await startup(self, sockets)
+            try:
+                pathlib.Path("once").touch(exist_ok=False)
+            except FileExistsError:
+                return
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        Worker.startup = start_and_end
+        """,
+    )
+    with service.running("--supervisor", "on", workers=1) as running:
+        first, _ = running.wait_for_workers(2)
+        running.server.wait_for(rf"Worker {first} will be replaced: it was sent SIGTERM")
+        running.server.wait_for(rf"Worker {first} has left: it was sent SIGTERM")
+        assert running.stop() == 0
+
+
 def test_a_worker_that_is_forked_while_everybody_leaves_leaves_too(service: Service) -> None:
     service.append("mysite/settings", FORKS_SLOWLY)
     with service.running("--supervisor", "on", workers=1) as running:
