@@ -23,6 +23,7 @@ class Tie:
         self._on_orphaned: Callable[[], None] | None = None
         self._is_last = False
         self._may_leave = False
+        self._is_orphaned = False
         self._hook = sys.breakpointhook
         sys.breakpointhook = self._breakpoint
 
@@ -58,11 +59,14 @@ class Tie:
         return self._is_last
 
     def _read(self) -> None:
+        if self._is_orphaned:
+            return
         try:
             for message, _ in self._channel.receive():
                 self._is_last = self._is_last or "everybody_leaves" in message
                 self._may_leave = self._may_leave or "leave" in message
         except EOFError:
+            self._is_orphaned = True
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
             if self._on_orphaned:
                 self._on_orphaned()

@@ -249,7 +249,8 @@ class Worker(uvicorn.Server):
         return now >= self._leaves_unasked_at
 
     def _ask_whether_last(self) -> None:
-        self._is_last = self._is_last or (self._tie is not None and self._tie.is_last)
+        if self._tie is not None and self._tie.is_last:  # to ask may show that the supervisor is gone
+            self._is_last = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """In the place of uvicorn's, which resets what is on its way on kept-alive connections."""

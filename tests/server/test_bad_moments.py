@@ -275,6 +275,21 @@ def test_the_pause_between_vain_starts_grows_to_half_a_minute_and_then_goes_on_f
     assert [_pause_seconds(number) for number in (5, 6, 9, 10, 10_000)] == [1, 2, 16, 30, 30]
 
 
+def test_workers_that_wait_for_the_supervisors_word_see_that_it_is_gone(service: Service) -> None:
+    with service.running() as running:
+        workers = running.wait_until_ready()
+        with open_request(running, "/slow?s=1") as sock:
+            running.server.wait_for(r"^slow \d+")
+            os.kill(running.supervisor, signal.SIGSTOP)
+            for pid in workers:
+                os.kill(pid, signal.SIGTERM)
+            os.kill(running.supervisor, signal.SIGKILL)
+            assert b"200 OK" in read_to_end(sock)
+        until(lambda: not any(map(is_alive, workers)), lambda: running.server.output)
+        running.server.wait()
+        assert running.server.output.count("The supervisor is gone; worker") == 2
+
+
 def test_everything_but_the_supervisor_is_killed_at_once_and_the_service_comes_back(service: Service) -> None:
     with service.running() as running:
         running.wait_until_ready()
