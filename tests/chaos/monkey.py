@@ -15,6 +15,7 @@ from tests.chaos.service import Running, Service, children, is_alive, until
 
 MOST_WANTED = 4
 MOST_ENDS = 4  # more in a row make the supervisor pause, which is right, and takes long
+PEACE_SECONDS = 15.0  # then they are no longer in a row
 BROKEN = "import this_is_missing\n"
 WARM = """
     import os
@@ -39,19 +40,22 @@ NEVER_SAID = (
 class Monkey:
     """``burst`` does a few things in quick succession, ``settle`` waits for what must come of them, ``stop`` ends it.
 
-    It expects that the service was started with WARM and WARMUP, and that ``load`` is on it.
+    It expects that the service was started with WARM and WARMUP, and that ``load`` is on it. Without ``forks``, each
+    worker has loaded the code by itself, and broken code is kept from it: there would be nothing to replace it by.
     """
 
-    def __init__(self, seed: int, service: Service, running: Running, load: Load) -> None:
+    def __init__(self, seed: int, service: Service, running: Running, load: Load, *, forks: bool) -> None:
         self.random = random.Random(seed)
         self.service = service
         self.running = running
         self.load = load
         self.supervisor = running.supervisor
         self.wanted = running.number
+        self.forks = forks
         self.written = self.good = 1  # versions: the last one, and the last one that isn't broken
         self.is_broken = False
-        self.ends = 0
+        self.ends = 0  # of workers, by us, since there was peace
+        self.last_end = 0.0
         self.killed: list[tuple[float, set[int]]] = []  # of each worker: when it was dead, and its clients' ports
         self.stopped_at = float("inf")
         self.done: list[str] = []
@@ -89,7 +93,9 @@ class Monkey:
             self.pause_supervisor: 1,
             self.show_stacks: 1,
         }
-        first = anything if self.is_broken else anything | {self.kill_generation: 2, self.break_code: 2}
+        first = (
+            anything if self.is_broken or not self.forks else anything | {self.kill_generation: 2, self.break_code: 2}
+        )
         self._do(first)
         for _ in range(self.random.randint(0, 3)):
             time.sleep(self.random.choice((0, 0, 0.05, 0.3, 0.7)))
@@ -173,10 +179,13 @@ class Monkey:
             _send(others.pop(), signal.SIGKILL)
 
     def _victim(self) -> int | None:
+        if time.monotonic() - self.last_end > PEACE_SECONDS:
+            self.ends = 0
         alive = self._alive()
         if not alive or self.ends == MOST_ENDS:
             return None
         self.ends += 1
+        self.last_end = time.monotonic()
         return self.random.choice(alive)
 
     def _pause(self, pid: int) -> None:
@@ -209,13 +218,13 @@ class Monkey:
 
     def _is_settled(self) -> bool:
         alive, of_supervisor = self._alive(), self._children()  # with zombies
-        if not self.descriptors and len(of_supervisor) == self.wanted + 1:
+        if not self.descriptors and len(of_supervisor) == self.wanted + self.forks:
             self.descriptors = self._descriptors()
         said = self.running.server.output
         return (
             len(alive) == self.wanted
-            and len(of_supervisor) == self.wanted + 1
-            and set(alive) < set(of_supervisor)
+            and len(of_supervisor) == self.wanted + self.forks
+            and set(alive) <= set(of_supervisor)
             and all(f"\nworker {pid} of {self.good}\n" in said for pid in alive)
             and self._descriptors() == self.descriptors
         )
@@ -246,7 +255,8 @@ class Monkey:
     def stop(self) -> None:
         """SIGTERM in the midst of something, and nothing is left."""
         before = self.random.choice(
-            [self.reload, self.reload_in_quick_succession, self.want_more, self.want_fewer, self.break_code]
+            [self.reload, self.reload_in_quick_succession, self.want_more, self.want_fewer]
+            + [self.break_code] * self.forks
             + ([self.ask_worker, self.kill_worker] if self.wanted > 1 else [])  # somebody must be there to accept
         )
         before()

@@ -19,7 +19,13 @@ BURSTS = 25 if LONG else 3
 
 
 @pytest.mark.parametrize(
-    ("workers", "arguments"), [(2, ()), (3, ("--max-requests", "300", "--max-requests-jitter", "200"))]
+    ("workers", "arguments"),
+    [
+        (2, ()),
+        (3, ("--max-requests", "300", "--max-requests-jitter", "200")),
+        pytest.param(2, ("--preload", "off"), marks=pytest.mark.skipif(not LONG, reason="CHAOS_LONG=1 has it")),
+    ],
+    ids=["two", "three, recycled", "two, not forked"],
 )
 def test_whatever_comes_the_service_settles_into_what_is_wanted_and_loses_nothing(
     service: Service, workers: int, arguments: tuple[str, ...]
@@ -32,7 +38,7 @@ def test_whatever_comes_the_service_settles_into_what_is_wanted_and_loses_nothin
         Load(running.server.port, each=1) as load,
     ):
         running.wait_until_ready()
-        monkey = Monkey(seed, service, running, load)
+        monkey = Monkey(seed, service, running, load, forks="--preload" not in arguments)
         monkey.settle()
         for _ in range(BURSTS):
             monkey.burst()
