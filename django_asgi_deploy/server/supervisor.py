@@ -390,7 +390,10 @@ class Supervisor:
             if worker.pid == pid:
                 if worker.generation.pid == pid and worker.generation in self.generations:
                     self.generations.remove(worker.generation)
-                self._forget(worker, self._cause(worker, os.waitstatus_to_exitcode(wait_status)))
+                code = os.waitstatus_to_exitcode(wait_status)
+                if code == 0:  # it had asked to leave, and waited in vain for a successor
+                    worker.leaving = worker.leaving or worker.outdated
+                self._forget(worker, self._cause(worker, code))
                 return
         for generation in self.generations:
             if generation.pid == pid:
@@ -400,8 +403,7 @@ class Supervisor:
 
     def _cause(self, worker: Worker, code: int) -> str:
         if code >= 0:
-            by_itself = f"ended by itself with status {code}" if code == 0 else f"failed, status {code}"
-            return worker.leaving or (worker.outdated if code == 0 else "") or by_itself
+            return worker.leaving or (f"ended by itself with status {code}" if code == 0 else f"failed, status {code}")
         name = _signal_name(-code)
         if worker.is_killed:
             return worker.leaving

@@ -275,6 +275,21 @@ def test_the_pause_between_vain_starts_grows_to_half_a_minute_and_then_goes_on_f
     assert [_pause_seconds(number) for number in (5, 6, 9, 10, 10_000)] == [1, 2, 16, 30, 30]
 
 
+def test_a_worker_that_somebody_ends_does_not_wait_for_a_version_that_loads_slowly(service: Service) -> None:
+    with service.running() as running:
+        victim = running.wait_until_ready()[0]
+        service.append("mysite/asgi", WAITS)
+        running.signal(signal.SIGHUP)
+        running.server.wait_for("^loading")
+        os.kill(victim, signal.SIGTERM)
+        running.server.wait_for(rf"INFO: +Worker {victim} has left: it was sent SIGTERM")
+        running.wait_for_workers(3)
+        assert running.server.get("/who").endswith(b" 1")
+        (service.folder / "go").touch()
+        running.wait_for_workers(5)
+        assert running.stop() == 0
+
+
 def test_workers_that_wait_for_the_supervisors_word_see_that_it_is_gone(service: Service) -> None:
     with service.running() as running:
         workers = running.wait_until_ready()
