@@ -146,7 +146,7 @@ def test_processes_that_share_a_directory_answer_for_each_other_and_for_those_th
             with second.connect() as sock:
                 sock.sendall(b"GET /silent HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 second.wait_for("^silent$")
-                assert metrics(first)["django_asgi_requests_in_flight"] == 2
+                until(partial(has, first, "django_asgi_requests_in_flight", 2))
                 assert second.stop(signal.SIGKILL) == -signal.SIGKILL
         assert metrics(first)["django_asgi_requests_in_flight"] == 2  # nobody has said yet that it is dead
         with measured.serve(**environment) as third:
