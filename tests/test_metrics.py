@@ -190,6 +190,14 @@ def test_a_directory_that_was_tidied_away_is_made_anew_by_the_next_process(measu
         until(partial(has, server, labelled(REQUESTS, method="GET", route="/async", status=200), 1))
 
 
+def test_a_file_that_a_worker_has_made_and_not_yet_written_is_no_obstacle(measured: Site, tmp_path: Path) -> None:
+    (tmp_path / "counter_1.db").touch()
+    (tmp_path / "gauge_livesum_1.db").touch()
+    with measured.serve(**{multiprocess.VARIABLE: str(tmp_path)}) as server:
+        assert get(server, "/async").status == 200
+        until(partial(has, server, labelled(REQUESTS, method="GET", route="/async", status=200), 1))
+
+
 def test_requests_are_answered_though_nobody_can_count_them(measured: Site, tmp_path: Path) -> None:
     (tmp_path / "a file").touch()
     with measured.serve(**{multiprocess.VARIABLE: str(tmp_path / "a file" / "gone")}) as server:

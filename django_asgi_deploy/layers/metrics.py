@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +20,7 @@ from django_asgi_deploy.layers.route import note_route
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Metric
 
 logger = logging.getLogger("django_asgi_deploy.metrics")
 
@@ -249,11 +249,34 @@ def _exposed(accept: str) -> tuple[str, bytes]:
 def _registry() -> "CollectorRegistry":
     """What there is to expose: everybody's values from the shared directory, or this process's own."""
     from prometheus_client import REGISTRY, CollectorRegistry
-    from prometheus_client.multiprocess import MultiProcessCollector
 
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not folder:
         return REGISTRY
     registry = CollectorRegistry(support_collectors_without_names=True)
-    collector: Any = MultiProcessCollector
-    collector(registry)
+    registry.register(Shared(Path(folder)))
     return registry
+
+
+class Shared:
+    """As ``prometheus_client.multiprocess.MultiProcessCollector``, which can't read a file that is still empty.
+
+    That is what a worker has made and not yet written to, or was killed before it could.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def collect(self) -> "Iterable[Metric]":
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        merge: Any = MultiProcessCollector.merge
+        metrics: Iterable[Metric] = merge([str(file) for file in self.folder.glob("*.db") if _has_bytes(file)])
+        return metrics
+
+
+def _has_bytes(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # of a worker that was there a moment ago
+        return False

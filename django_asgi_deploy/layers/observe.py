@@ -1,8 +1,8 @@
 """What happens to a request, seen from outside: one layer for the access log, the metrics and the request id."""
 
-import asyncio
 import logging
 import re
+from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Awaitable, Callable, Iterable
 from random import getrandbits
 from time import perf_counter
@@ -105,7 +105,7 @@ class Observed:
         self.trusts = trusts
         self.counts = {"http": 0, "websocket": 0} if counts is None else counts
         self._ended: list[Observation] = []
-        self._telling: asyncio.AbstractEventLoop | None = None
+        self._telling: AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or OBSERVATION in scope:  # there is another one outside
@@ -124,7 +124,7 @@ class Observed:
             elif kind == "http.response.start":
                 seen.status = message["status"]
                 if self._telling is None:
-                    self._tell_soon()
+                    self._tell_soon(get_running_loop())
                 if header:
                     message = _with_header(message, header)
             else:
@@ -139,14 +139,14 @@ class Observed:
             self.counts[scope["type"]] -= 1
             seen.seconds = perf_counter() - seen.begun
             self._ended.append(seen)
-            self._tell_soon()
+            loop = get_running_loop()
+            if loop is not self._telling:  # another one may never come to it
+                self._tell_soon(loop)
             current.reset(token)
 
-    def _tell_soon(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop is not self._telling:  # another one may never come to it
-            self._telling = loop
-            loop.call_soon(self._tell)
+    def _tell_soon(self, loop: AbstractEventLoop) -> None:
+        self._telling = loop
+        loop.call_soon(self._tell)
 
     def _tell(self) -> None:
         self._telling = None
