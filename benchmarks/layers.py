@@ -74,7 +74,7 @@ def in_context(app: ASGIApp) -> ASGIApp:
 
 def in_metrics(app: ASGIApp) -> ASGIApp:
     metrics = Metrics(None)
-    return Observed(app, [metrics.end], [metrics.begin])
+    return Observed(app, [metrics], counts=metrics.open)
 
 
 LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {

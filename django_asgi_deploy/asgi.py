@@ -176,14 +176,13 @@ def _root_path(settings: conf.Settings) -> str:
 def _observing(settings: conf.Settings, forwarding: Forwarding, handler: DjangosHandler | None) -> list[Layer]:
     """The layer for access log, request id and metrics; and the page that shows the metrics."""
     observers: list[Observer] = []
-    beginners: list[Observer] = []
     layers: list[Layer] = []
+    metrics = None
     if settings.access_log and (settings.access_log != "auto" or django_settings.DEBUG):
-        observers.append(AccessLog(settings.access_log))
+        observers.append(AccessLog(settings.access_log, settings.access_log_masked))
     if settings.metrics_path:
         metrics = _metrics(settings, handler)
-        beginners.append(metrics.begin)
-        observers.append(metrics.end)
+        observers.append(metrics)
         layers.append(partial(Exposition, metrics=metrics, path=settings.metrics_path, trusts=forwarding.trusts_client))
     if observers or settings.request_id_header:
         if handler:
@@ -191,9 +190,9 @@ def _observing(settings: conf.Settings, forwarding: Forwarding, handler: Djangos
         observed = partial(
             Observed,
             observers=observers,
-            beginners=beginners,
             request_id_header=settings.request_id_header,
             trusts=forwarding.trusts_peer,
+            counts=metrics.open if metrics else None,
         )
         layers.insert(0, observed)
     return layers

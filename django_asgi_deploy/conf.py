@@ -80,6 +80,11 @@ def check_path(text: str) -> None:
         raise ValueError('expected a path from the root, such as "/healthz"')
 
 
+def check_parameter_name(text: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_.:$~\[\]-]+", text):
+        raise ValueError('expected the name of a parameter, such as "iban" or "user[email]"')
+
+
 def check_header_name(text: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9-]+", text):
         raise ValueError('expected the name of a header, such as "x-request-id"')
@@ -306,6 +311,13 @@ class Settings:
         "One line per request: text, json, a format, off, or auto: text while DEBUG is on, otherwise off.",
         items='a format such as "{path} {status}"',
         check=check_format,
+    )
+    access_log_masked: list[str] = option(
+        [],
+        "observing",
+        "Names of parameters in query strings whose values the access log hides, beside those that look like secrets.",
+        items="names",
+        check=check_parameter_name,
     )
     request_id_header: str | None = option(
         None,

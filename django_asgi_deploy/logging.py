@@ -19,14 +19,23 @@ import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
-request_id: ContextVar[str | None] = ContextVar("django_asgi_deploy.request_id", default=None)
+
+class Identified(Protocol):
+    """What has a request's id, or makes it when it is asked for."""
+
+    @property
+    def id(self) -> str: ...
+
+
+current: ContextVar[Identified | None] = ContextVar("django_asgi_deploy.request", default=None)
 
 
 def get_request_id() -> str | None:
     """The id of the request that this code runs for; None outside of one, and while nothing asks for ids."""
-    return request_id.get()
+    request = current.get()
+    return None if request is None else request.id
 
 
 class RequestIDFilter(logging.Filter):
@@ -34,7 +43,7 @@ class RequestIDFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not hasattr(record, "request_id"):
-            record.request_id = request_id.get() or "-"
+            record.request_id = get_request_id() or "-"
         return True
 
 
@@ -54,7 +63,7 @@ class JSONFormatter(logging.Formatter):
         if request is None:
             fields |= {
                 "message": record.getMessage(),
-                "request_id": getattr(record, "request_id", None) or request_id.get(),
+                "request_id": getattr(record, "request_id", None) or get_request_id(),
                 "pid": record.process,
             }
         else:
@@ -69,7 +78,7 @@ class JSONFormatter(logging.Formatter):
 def utc(seconds: float) -> str:
     """``2026-11-25T09:30:00.123Z``"""
     whole = int(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03}Z"
+    return f"{_second(whole)}.{str(1000 + int((seconds - whole) * 1000))[1:]}Z"
 
 
 @lru_cache(4)  # most lines are of the same second as the one before

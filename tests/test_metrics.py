@@ -146,7 +146,7 @@ def test_processes_that_share_a_directory_answer_for_each_other_and_for_those_th
             with second.connect() as sock:
                 sock.sendall(b"GET /silent HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 second.wait_for("^silent$")
-                assert metrics(first)["django_asgi_requests_in_flight"] == 2
+                until(partial(has, first, "django_asgi_requests_in_flight", 2))
                 assert second.stop(signal.SIGKILL) == -signal.SIGKILL
         assert metrics(first)["django_asgi_requests_in_flight"] == 2  # nobody has said yet that it is dead
         with measured.serve(**environment) as third:
@@ -186,6 +186,14 @@ def test_the_directory_of_the_workers_is_made_and_removed(monkeypatch: pytest.Mo
 def test_a_directory_that_was_tidied_away_is_made_anew_by_the_next_process(measured: Site, tmp_path: Path) -> None:
     """As systemd-tmpfiles does with what nobody has touched for ten days."""
     with measured.serve(**{multiprocess.VARIABLE: str(tmp_path / "gone")}) as server:
+        assert get(server, "/async").status == 200
+        until(partial(has, server, labelled(REQUESTS, method="GET", route="/async", status=200), 1))
+
+
+def test_a_file_that_a_worker_has_made_and_not_yet_written_is_no_obstacle(measured: Site, tmp_path: Path) -> None:
+    (tmp_path / "counter_1.db").touch()
+    (tmp_path / "gauge_livesum_1.db").touch()
+    with measured.serve(**{multiprocess.VARIABLE: str(tmp_path)}) as server:
         assert get(server, "/async").status == 200
         until(partial(has, server, labelled(REQUESTS, method="GET", route="/async", status=200), 1))
 

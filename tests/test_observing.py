@@ -12,7 +12,7 @@ import pytest
 
 from django_asgi_deploy import lines
 from django_asgi_deploy.layers import accesslog
-from django_asgi_deploy.layers.observe import Observation, Observed
+from django_asgi_deploy.layers.observe import Observed
 from django_asgi_deploy.logging import JSONFormatter, RequestIDFilter, get_request_id
 from tests.layers.asgi import Seen, exchange, http
 from tests.tables import rows
@@ -174,6 +174,23 @@ def test_secrets_in_a_query_are_masked(server: Server) -> None:
     assert "s3cret" not in "\n".join(line for line in server.lines if "/hello/4/" in line)
 
 
+@pytest.mark.parametrize("style", ["json", "{path} {referer}"])
+def test_what_the_project_names_is_masked_in_path_and_referer(site: Site, style: str) -> None:
+    site.append("mysite/settings", "ASGI_DEPLOY = {'ACCESS_LOG_MASKED': ['iban']}\n")
+    with site.serve("--access-log", style) as server:
+        say(server, "Referer: http://localhost/?iban=AT61", path="/?iban=AT61&page=2")
+        server.wait_for(re.escape("/?iban=***&page=2"))
+        assert "AT61" not in server.output
+
+
+def test_what_cannot_be_a_parameters_name_is_refused(site: Site) -> None:
+    result = site.run("--access-log-masked", "iban=")
+    assert result.returncode == 2
+    assert '\'iban=\': expected the name of a parameter, such as "iban" or "user[email]"' in result.stderr
+    site.append("mysite/settings", "ASGI_DEPLOY = {'ACCESS_LOG_MASKED': 'iban'}\n")
+    assert """ASGI_DEPLOY["ACCESS_LOG_MASKED"] = 'iban': expected a list of names.""" in site.run().stderr
+
+
 @pytest.mark.parametrize("path", ["/hello/5/", "/async"])
 def test_the_projects_own_lines_have_the_requests_id(server: Server, path: str) -> None:
     say(server, f"X-Request-ID: of{path.replace('/', '.')}", path=path)
@@ -288,7 +305,23 @@ def test_each_field_that_a_format_may_have_is_made() -> None:
     ],
 )
 def test_a_parameter_is_masked_by_its_name(query: str, shown: str) -> None:
-    assert accesslog.masked(query) == shown
+    assert accesslog.Mask().in_query(query) == shown
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("iban=AT61&page=2", "iban=***&page=2"),
+        ("IBAN=AT61;rest", "IBAN=***"),
+        ("%69ban=AT61", "%69ban=***"),
+        ("my_iban=1&iban2=2&iban", "my_iban=1&iban2=2&iban"),
+        ("user%5BEmail%5D=a%40b&user[email]=a@b", "user%5BEmail%5D=***&user[email]=***"),
+        ("token=x&page=2", "token=***&page=2"),
+    ],
+)
+def test_a_parameter_that_the_project_names_is_masked_too(query: str, shown: str) -> None:
+    """By its whole name, in whatever case; those that look like secrets are masked as before."""
+    assert accesslog.Mask(["Iban", "user[email]"]).in_query(query) == shown
 
 
 @pytest.mark.parametrize("style", ["auto", "text", "json", "{path} {user_agent}"])
@@ -308,21 +341,20 @@ def test_whatever_the_bytes_a_line_is_one_line(style: str, caplog: pytest.LogCap
 
 
 def test_an_event_loop_that_ended_too_early_silences_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    log = accesslog.AccessLog("{path}")
-    seen = Observation(http("/first"), "1")
+    observed = Observed(Seen(), [accesslog.AccessLog("{path}")])
     loop = asyncio.new_event_loop()
 
     async def end_at_once() -> None:
         loop.call_soon(loop.stop)
         await asyncio.sleep(0)
-        log(seen)
+        await exchange(observed, http("/first"))
 
     task = loop.create_task(end_at_once())
     loop.run_forever()
     assert task.done()
     loop.close()
     with caplog.at_level(logging.INFO, "django_asgi_deploy.access"):
-        asyncio.run(exchange(Observed(Seen(), [log]), http("/second")))
+        asyncio.run(exchange(observed, http("/second")))
     assert [record.getMessage() for record in caplog.records] == ["/first", "/second"]
 
 

@@ -52,6 +52,11 @@ class RequestThread:
             self._lease = self.pool.lease(self.label)
         return self._lease
 
+    @property
+    def waited(self) -> float:
+        """Seconds in the queue, until now."""
+        return 0.0 if self._lease is None else self._lease.waited
+
     # The two ways in
 
     def submit(self, call: Callable[[], Any]) -> "asyncio.Future[Any]":

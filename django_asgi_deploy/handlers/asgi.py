@@ -224,7 +224,7 @@ class ASGIHandler(asgi.ASGIHandler):
             owner.leave()
             observation = scope.get(OBSERVATION)
             if observation is not None:
-                observation.waited = owner.lease.waited
+                observation.waited = owner.waited
                 observation.part_with_request()
             affinity.current.reset(owner_token)
             private.thread_sensitive_context.reset(key_token)

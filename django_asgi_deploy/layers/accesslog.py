@@ -4,12 +4,12 @@ Whatever a client sends is escaped, so that nobody can write a line of his own; 
 query string is masked.
 """
 
-import asyncio
 import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from json.encoder import encode_basestring_ascii as quoted  # C code where there is some
 from typing import Any
@@ -22,7 +22,8 @@ from django_asgi_deploy.logging import utc
 
 logger = logging.getLogger("django_asgi_deploy.access")
 
-MASK = "***"
+HIDDEN = "***"
+NOTHING = '""'
 
 # Parts of a parameter's name, and whole words of it: "key" isn't meant to hide "keyword". Compiled when there
 # is a query: that takes longer than importing this module, and a start should be short.
@@ -35,33 +36,23 @@ _MAY_HOLD_SECRET = r"tok|pass|pwd|sec|sig|cred|key|sess|code|sid|auth|otp|jwt|%"
 
 
 class AccessLog:
-    """Writes one log record for each request. ``style`` is "auto" (short), "text", "json", or a format.
+    """Writes one log record for each request. ``style`` is "auto" (short), "text", "json", or a format; ``masked``,
+    names of parameters whose values aren't to be seen, beside those that look like secrets.
 
     Level INFO; DEBUG where the client left before the end. Raises ValueError for a format with unknown fields.
     """
 
-    def __init__(self, style: str) -> None:
-        self.line: Callable[[Observation], str]
+    def __init__(self, style: str, masked: Iterable[str] = ()) -> None:
+        self.mask = Mask(masked)
+        self.lines: Callable[[Sequence[Observation]], Iterable[str]]
         if style == "json":
-            self.line = json_line
+            self.lines = partial(json_lines, self.mask)
         else:
             template = {"auto": SHORT, "text": TEXT}.get(style, style)
             check_format(template)
-            self.line = lambda seen: template.format_map(Fields(seen))
-        self._ended: list[Observation] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+            self.lines = lambda ended: [template.format_map(Fields(seen, self.mask)) for seen in ended]
 
-    def __call__(self, seen: Observation) -> None:
-        # All that end in one turn of the event loop are written at its end: in the middle of a request, the code that
-        # writes a line comes into a cold cache, and leaves one behind.
-        loop = asyncio.get_running_loop()
-        self._ended.append(seen)
-        if len(self._ended) == 1 or loop is not self._loop:  # the other one may never come to it
-            self._loop = loop
-            loop.call_soon(self._write)
-
-    def _write(self) -> None:
-        ended, self._ended = self._ended, []
+    def __call__(self, ended: list[Observation]) -> None:
         if not logger.isEnabledFor(logging.INFO):
             return
         handlers = None if any(seen.left for seen in ended) else logwriter.plain_handlers(logger, logging.INFO)
@@ -69,10 +60,16 @@ class AccessLog:
             for seen in ended:
                 quietly(self._write_one, seen)
         elif handlers:
+            logwriter.write(handlers, self._lines_of(ended), lambda: self._record(ended[-1], logging.INFO))
+
+    def _lines_of(self, ended: list[Observation]) -> list[str]:
+        try:
+            return [*self.lines(ended)]
+        except Exception:  # of one of them
             lines: list[str] = []
             for seen in ended:
-                quietly(lambda seen: lines.append(self.line(seen)), seen)
-            logwriter.write(handlers, lines, lambda: self._record(ended[-1], logging.INFO))
+                quietly(lambda seen: lines.extend(self.lines([seen])), seen)
+            return lines
 
     def _write_one(self, seen: Observation) -> None:
         level = logging.DEBUG if seen.left else logging.INFO
@@ -81,10 +78,11 @@ class AccessLog:
 
     def _record(self, seen: Observation, level: int) -> logging.LogRecord:
         # Not logger.log(): looking for the caller's line would cost more than all the rest.
-        record = logging.getLogRecordFactory()(logger.name, level, __file__, 0, self.line(seen), None, None)
+        (line,) = self.lines([seen])
+        record = logging.getLogRecordFactory()(logger.name, level, __file__, 0, line, None, None)
         record.request_id = seen.id
         record.status_code = seen.status
-        record.request_fields = Fields(seen)
+        record.request_fields = Fields(seen, self.mask)
         return record
 
 
@@ -94,11 +92,13 @@ class AccessLog:
 class Fields(Mapping[str, Any]):
     """The fields of one line, each made when it is asked for; texts are escaped for a line of text."""
 
-    def __init__(self, seen: Observation) -> None:
+    def __init__(self, seen: Observation, mask: "Mask") -> None:
         self.seen = seen
+        self.mask = mask
 
     def __getitem__(self, name: str) -> Any:
-        return FIELDS[name](self.seen)
+        value = FIELDS[name](self.seen)
+        return escaped(self.mask.in_url(value)) if name in URLS else value
 
     def __iter__(self) -> Iterator[str]:
         return iter(FIELDS)
@@ -121,15 +121,13 @@ def _port(seen: Observation) -> int:
 
 
 def sent_path(seen: Observation) -> str:
-    """Path and query as they were sent, secrets masked."""
+    """Path and query as they were sent."""
     scope = seen.scope
     raw = scope.get("raw_path")
     # Some servers' raw_path has the query, too.
     text = raw.partition(b"?")[0].decode("latin-1") if raw else quote(scope["path"])
     query = scope.get("query_string", b"")
-    if query:
-        text = f"{text}?{masked(query.decode('latin-1'))}"
-    return text
+    return f"{text}?{query.decode('latin-1')}" if query else text
 
 
 def sent_header(seen: Observation, wanted: bytes) -> str:
@@ -151,7 +149,7 @@ FIELDS: dict[str, Callable[[Observation], Any]] = {
     "client": _client,
     "port": _port,
     "method": lambda seen: escaped(seen.scope.get("method", "GET")),
-    "path": lambda seen: escaped(sent_path(seen)),
+    "path": sent_path,
     "protocol": lambda seen: (
         "WebSocket" if seen.is_websocket else f"HTTP/{escaped(seen.scope.get('http_version', '1.1'))}"
     ),
@@ -163,16 +161,14 @@ FIELDS: dict[str, Callable[[Observation], Any]] = {
     "left": lambda seen: seen.left,
     "host": lambda seen: escaped(sent_header(seen, b"host")),
     "user_agent": lambda seen: escaped(sent_header(seen, b"user-agent")),
-    "referer": lambda seen: escaped(_without_secrets(sent_header(seen, b"referer"))),
+    "referer": lambda seen: sent_header(seen, b"referer"),
     "route": lambda seen: escaped(seen.route or "-"),
     "request_id": lambda seen: seen.id,
     "pid": lambda seen: os.getpid(),
 }
 
 
-def _without_secrets(url: str) -> str:
-    start, mark, query = url.partition("?")
-    return f"{start}?{masked(query)}" if mark else url
+URLS = frozenset({"path", "referer"})  # what these hold isn't fit to be shown yet
 
 
 def escaped(text: str) -> str:
@@ -185,36 +181,61 @@ def escaped(text: str) -> str:
     )
 
 
-def masked(query: str) -> str:
-    """The query string with the values of parameters that may be secrets replaced."""
-    if not re.search(_MAY_HOLD_SECRET, query.lower()):  # faster than to ignore the case
-        return query
-    return "&".join(map(_masked_parameters, query.split("&")))
+class Mask:
+    """Replaces the values of parameters that may be secrets, by their names: those that look like it, and ``names``."""
 
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = frozenset(name.lower() for name in names)
+        self._may_hold_some = "|".join([_MAY_HOLD_SECRET, *map(re.escape, sorted(self.names))])
 
-def _masked_parameters(text: str) -> str:
-    """One, or several with semicolons between them, or a secret with semicolons in it: behind one, all is hidden."""
-    parts = text.split(";")
-    for number, part in enumerate(parts):
-        name, _, value = part.partition("=")
-        if value and re.search(_SECRET, unquote_plus(name)):
-            return ";".join([*parts[:number], f"{name}={MASK}"])
-    return text
+    def in_url(self, url: str) -> str:
+        start, mark, query = url.partition("?")
+        return f"{start}?{self.in_query(query)}" if mark else url
+
+    def in_query(self, query: str) -> str:
+        if not re.search(self._may_hold_some, query.lower()):  # faster than to ignore the case
+            return query
+        return "&".join(map(self._in_parameters, query.split("&")))
+
+    def _in_parameters(self, text: str) -> str:
+        """One, or several with semicolons between them, or a secret with some in it: behind one, all is hidden."""
+        parts = text.split(";")
+        for number, part in enumerate(parts):
+            name, _, value = part.partition("=")
+            if value and self._hides(unquote_plus(name)):
+                return ";".join([*parts[:number], f"{name}={HIDDEN}"])
+        return text
+
+    def _hides(self, name: str) -> bool:
+        return name.lower() in self.names or re.search(_SECRET, name) is not None
 
 
 # ------------------------------------------------------------------ JSON
 
 
-def json_line(seen: Observation) -> str:
-    """All that there is worth keeping, in one object. Made by hand: this is what every request pays for."""
-    scope = seen.scope
-    client = scope.get("client")
-    protocol = "WebSocket" if seen.is_websocket else f"HTTP/{scope.get('http_version', '1.1')}"
-    return (
-        f'{{"time": "{utc(time.time() - seen.seconds)}", "client": {quoted(str(client[0]) if client else "")}, '
-        f'"method": {quoted(scope.get("method", "GET"))}, "path": {quoted(sent_path(seen))}, '
-        f'"protocol": {quoted(protocol)}, "status": {seen.status}, "bytes": {seen.bytes}, '
-        f'"duration_ms": {seen.seconds * 1000:.1f}, "wait_ms": {seen.waited * 1000:.1f}, '
-        f'"left": {"true" if seen.left else "false"}, "user_agent": {quoted(sent_header(seen, b"user-agent"))}, '
-        f'"request_id": "{seen.id}", "pid": {os.getpid()}}}'
-    )
+def json_lines(mask: Mask, ended: Sequence[Observation]) -> Iterator[str]:
+    """All that there is worth keeping, in one object each. Made by hand: this is what every request pays for."""
+    now, end = time.time(), f'"pid": {os.getpid()}}}'
+    for seen in ended:
+        scope = seen.scope
+        client, path = scope.get("client"), sent_path(seen)
+        if "?" in path:
+            path = mask.in_url(path)
+        if seen.is_websocket:
+            method, protocol = '"GET"', '"WebSocket"'
+        else:
+            method, protocol = quoted(scope["method"]), quoted(f"HTTP/{scope.get('http_version', '1.1')}")
+        yield (
+            f'{{"time": "{utc(now - seen.seconds)}", "client": {quoted(str(client[0])) if client else NOTHING}, '
+            f'"method": {method}, "path": {quoted(path)}, "protocol": {protocol}, '
+            f'"status": {seen.status}, "bytes": {seen.bytes}, '
+            f'"duration_ms": {_milliseconds(seen.seconds)}, "wait_ms": {_milliseconds(seen.waited)}, '
+            f'"left": {"true" if seen.left else "false"}, "user_agent": {quoted(sent_header(seen, b"user-agent"))}, '
+            f'"request_id": "{seen.id}", {end}'
+        )
+
+
+def _milliseconds(seconds: float) -> str:
+    """With one decimal; of whole numbers, because those of floats take several times as long."""
+    tenths = int(seconds * 10_000 + 0.5)
+    return f"{tenths // 10}.{tenths % 10}"

@@ -9,18 +9,18 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from django_asgi_deploy.handlers.pool import PoolStats
-from django_asgi_deploy.layers.observe import Observation
+from django_asgi_deploy.layers.observe import Observation, quietly
 from django_asgi_deploy.layers.route import note_route
 from django_asgi_deploy.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter, Histogram
+    from prometheus_client import CollectorRegistry, Metric
 
 logger = logging.getLogger("django_asgi_deploy.metrics")
 
@@ -84,11 +84,16 @@ class Families:
 
 families = cache(Families)
 
+Labels = tuple[str, str | None, int]  # method, route, status
+# Counts a request; observes its seconds, and its bytes.
+Noting = tuple[Callable[[], None], Callable[[float], None], Callable[[float], None]]
+
 
 class Metrics:
-    """Notes requests, and now and then the state of the process. ``stats`` tells of the handler's pool, if it has one.
+    """Notes requests that are over, and once a second the state of the process.
 
-    Raises ImportError where prometheus_client isn't installed.
+    ``stats`` tells of the handler's pool, if it has one; ``open`` has how many requests and WebSockets are open, by the
+    type of their scope. Raises ImportError where prometheus_client isn't installed.
     """
 
     def __init__(self, stats: Callable[[], PoolStats] | None) -> None:
@@ -97,50 +102,54 @@ class Metrics:
         self.stats = stats
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
+        self.open = {"http": 0, "websocket": 0}
         # labels() takes a lock and makes a tuple of strings; this is as bounded as the labels are.
-        self._by_labels: dict[tuple[str, str, int], tuple[Counter, Histogram, Histogram]] = {}
+        self._by_labels: dict[Labels, Noting] = {}
 
     @property
     def families(self) -> Families:
         """Not made before a request is there: the process that workers are forked from is no worker."""
         return families()
 
-    def begin(self, seen: Observation) -> None:
-        (self.families.websockets_open if seen.is_websocket else self.families.in_flight).inc()
+    def __call__(self, ended: list[Observation]) -> None:
+        for seen in ended:
+            quietly(self._note, seen)
 
-    def end(self, seen: Observation) -> None:
+    def _note(self, seen: Observation) -> None:
         known = self.families
         if seen.is_websocket:
-            known.websockets_open.dec()
             known.websockets.labels(seen.status).inc()
             return
-        known.in_flight.dec()
-        method = seen.scope["method"]
-        key = (method if method in METHODS else OTHER, _route(seen), seen.status)
-        found = self._by_labels.get(key)
-        if found is None:
-            method, route, status = key
-            found = self._by_labels[key] = (
-                known.requests.labels(method, route, status),
-                known.duration.labels(method, route),
-                known.response_size.labels(method, route),
-            )
-        requests, duration, size = found
-        requests.inc()
-        duration.observe(seen.seconds)
-        size.observe(seen.bytes)
+        scope = seen.scope
+        method = scope["method"]
+        key = (method if method in METHODS else OTHER, seen.route, seen.status)
+        count, duration, size = self._by_labels.get(key) or self._labelled(key)
+        count()
+        duration(seen.seconds)
+        size(seen.bytes)
         known.wait.observe(seen.waited)
         if seen.left:
             known.disconnects.inc()
-        for name, value in seen.scope["headers"]:
+        for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit():
                 known.request_size.observe(int(value[:18]))
+
+    def _labelled(self, key: Labels) -> Noting:
+        known = self.families
+        method, route, status = key
+        name = NO_ROUTE if route is None else f"/{route}"
+        found = self._by_labels[key] = (
+            known.requests.labels(method, name, status).inc,
+            known.duration.labels(method, name).observe,
+            known.response_size.labels(method, name).observe,
+        )
+        return found
 
     # The state of the process
 
     def is_new_here(self) -> bool:
         """Whether ``start`` is to be called: once for each process and event loop."""
-        return self._loop is not asyncio.get_running_loop() or self._pid != os.getpid()
+        return self._loop is not asyncio.get_running_loop()
 
     def start(self) -> None:
         """Begin to look at the process now and then."""
@@ -164,6 +173,8 @@ class Metrics:
         known = self.families
         if lag is not None:
             known.lag.set(lag)
+        known.in_flight.set(self.open["http"])
+        known.websockets_open.set(self.open["websocket"])
         if self.stats:
             stats = self.stats()
             known.threads.set(stats.threads)
@@ -178,11 +189,6 @@ class Metrics:
         known.worker_memory.set(resident)
 
 
-def _route(seen: Observation) -> str:
-    route = seen.route
-    return NO_ROUTE if route is None else f"/{route}"
-
-
 class Exposition:
     """Answers GET at ``path`` with the metrics, to clients that ``trusts`` says yes to; to others there is no such
     page. Everything else goes to ``app``."""
@@ -193,14 +199,13 @@ class Exposition:
         self.path = path
         self.trusts = trusts
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if self.metrics.is_new_here():
             self._start()
         if scope["type"] == "http" and self._is_meant(scope):
             note_route(scope, self.path[1:])
-            await self._answer(scope, send)
-        else:
-            await self.app(scope, receive, send)
+            return self._answer(scope, send)
+        return self.app(scope, receive, send)
 
     def _start(self) -> None:
         try:
@@ -210,6 +215,8 @@ class Exposition:
 
     def _is_meant(self, scope: Scope) -> bool:
         path: str = scope["path"]
+        if not path.endswith(self.path):
+            return False
         root = (scope.get("root_path") or "").rstrip("/")
         return path == self.path or (bool(root) and path == root + self.path)
 
@@ -242,11 +249,34 @@ def _exposed(accept: str) -> tuple[str, bytes]:
 def _registry() -> "CollectorRegistry":
     """What there is to expose: everybody's values from the shared directory, or this process's own."""
     from prometheus_client import REGISTRY, CollectorRegistry
-    from prometheus_client.multiprocess import MultiProcessCollector
 
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not folder:
         return REGISTRY
     registry = CollectorRegistry(support_collectors_without_names=True)
-    collector: Any = MultiProcessCollector
-    collector(registry)
+    registry.register(Shared(Path(folder)))
     return registry
+
+
+class Shared:
+    """As ``prometheus_client.multiprocess.MultiProcessCollector``, which can't read a file that is still empty.
+
+    That is what a worker has made and not yet written to, or was killed before it could.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def collect(self) -> "Iterable[Metric]":
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        merge: Any = MultiProcessCollector.merge
+        metrics: Iterable[Metric] = merge([str(file) for file in self.folder.glob("*.db") if _has_bytes(file)])
+        return metrics
+
+
+def _has_bytes(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # of a worker that was there a moment ago
+        return False

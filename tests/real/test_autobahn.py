@@ -38,7 +38,11 @@ EXCLUDED = ["9.*", "12.*", "13.*"]  # how fast it is, and how well it compresses
 
 
 def verdicts(port: int, folder: Path) -> dict[str, tuple[str, str]]:
-    """By case: what Autobahn says of the messages, and of the closing."""
+    """By case: what Autobahn says of the messages, and of the closing.
+
+    OK and NON-STRICT are both passed. In some cases (3.4, 4.1.5, 4.2.5) bare uvicorn gets now the one, now the other:
+    whether a message that was sent just before a wrong frame is still answered is a matter of time.
+    """
     folder.mkdir()
     servers = [{"agent": "server", "url": f"ws://127.0.0.1:{port}"}]
     specification = folder / "fuzzingclient.json"
@@ -48,7 +52,10 @@ def verdicts(port: int, folder: Path) -> dict[str, tuple[str, str]]:
     command = [*shlex.split(os.environ["AUTOBAHN"]), "--mode", "fuzzingclient", "--spec", str(specification)]
     subprocess.run(command, timeout=5 * PATIENCE_SECONDS, check=True, stdout=subprocess.DEVNULL)
     cases = json.loads((folder / "index.json").read_text())["server"]
-    return {name: (case["behavior"], case["behaviorClose"]) for name, case in cases.items()}
+    passed = {"NON-STRICT": "OK"}
+    return {
+        name: (passed.get(case["behavior"], case["behavior"]), case["behaviorClose"]) for name, case in cases.items()
+    }
 
 
 def test_the_verdicts_are_those_of_bare_uvicorn(site: Site) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.load import Load
 from tests.chaos.service import Running, Service, open_request, until
 from tests.programs import require_package
 from tests.test_metrics import REQUESTS, labelled, metrics
@@ -42,7 +43,7 @@ def test_what_workers_have_counted_outlives_them_and_each_request_is_one_line(tm
 
         with open_request(running, "/slow?s=60"):
             victim = int(running.server.wait_for(r"^slow (\d+)$")[1])
-            assert has(running, "django_asgi_requests_in_flight", 2)
+            until(lambda: has(running, "django_asgi_requests_in_flight", 2))
             os.kill(victim, signal.SIGKILL)
             running.wait_for_workers(3)
         until(lambda: has(running, "django_asgi_requests_in_flight", 1))
@@ -65,6 +66,58 @@ def test_what_workers_have_counted_outlives_them_and_each_request_is_one_line(tm
     assert seen == {f"/who?n={number}": 1 for number in range(90)}
     assert {line["pid"] for line in lines} <= set(running.started)
     assert os.listdir(temporary) == []
+
+
+ECHO = """
+    import os
+
+    async def application(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        print(f"open {os.getpid()}\\n", end="", flush=True)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+"""
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def test_a_worker_that_is_killed_under_load_takes_no_count_with_it(tmp_path: Path) -> None:
+    """What it had open is over, and whoever scrapes is answered all the while."""
+    require_package("prometheus_client")
+    service = Service(tmp_path)
+    service.write("mysite/echo", ECHO)
+    service.append("mysite/settings", "ASGI_DEPLOY = {'WEBSOCKET': 'mysite.echo.application'}\n")
+    with service.running("--metrics-path", "/metrics") as running:
+        running.wait_until_ready()
+        with running.server.connect() as websocket, Load(running.server.port) as load:
+            websocket.sendall(HANDSHAKE)
+            victim = int(running.server.wait_for(r"^open (\d+)$")[1])
+            until(lambda: has(running, "django_asgi_websockets_open", 1))
+            load.wait_for_more(200)
+            os.kill(victim, signal.SIGKILL)
+            is_replaced = False
+            while not is_replaced:
+                is_replaced = len(running.started) > 2
+                assert counted(running) > 0
+            load.wait_for_more(200)
+            load.stop()
+            answered = sum(each.result == "ok" for each in load.outcomes)
+            assert 400 < answered == len(load.outcomes) - len(load.lost), load.summary()
+            until(lambda: has(running, "django_asgi_websockets_open", 0), lambda: str(metrics(running.server)))
+            until(lambda: has(running, "django_asgi_requests_in_flight", 1), lambda: str(metrics(running.server)))
+        assert answered <= counted(running) <= answered + len(load.lost), load.summary()
+        assert running.stop() == 0
+
+
+def counted(running: Running) -> float:
+    """As Prometheus asks, a second time where the first went to the worker that was killed."""
+    try:
+        return metrics(running.server)[WHO]
+    except (OSError, ValueError, LookupError):  # no answer, or none to the end
+        return metrics(running.server)[WHO]
 
 
 def test_a_gauge_of_the_project_ends_with_the_process_that_set_it_be_it_the_one_that_forks(tmp_path: Path) -> None:
