@@ -1,9 +1,12 @@
 """The supervisor's own log lines, with uvicorn's look: it has neither the project's LOGGING nor uvicorn itself."""
 
 import os
+import select
 import sys
 from contextlib import suppress
 from typing import IO
+
+PATIENCE_SECONDS = 0.2  # with a pipe that is full: whoever should read it may be stuck, and the supervisor mustn't be
 
 _COLOURS = {"INFO": 32, "WARNING": 33, "ERROR": 31}
 
@@ -36,4 +39,5 @@ class Lines:
 
 def _print(stream: IO[str], text: str) -> None:
     with suppress(OSError):  # the terminal is gone; the supervisor isn't
-        os.write(stream.fileno(), f"{text}\n".encode())  # in one piece, and at once
+        if select.select([], [stream], [], PATIENCE_SECONDS)[1]:
+            os.write(stream.fileno(), f"{text}\n".encode())  # in one piece, and at once

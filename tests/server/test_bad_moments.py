@@ -1,10 +1,12 @@
 """What comes at the wrong moment: signals while something starts or ends, and ends that are held up."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -493,3 +495,35 @@ def test_it_goes_on_serving_when_nobody_reads_what_it_prints(service: Service, w
         process.terminate()
         assert process.wait(DEADLINE_SECONDS) == 0
         assert b"BrokenPipeError" not in process.stderr.read()
+
+
+def test_a_log_that_nobody_reads_does_not_hold_up_the_supervisor(service: Service) -> None:
+    reader, writer = os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    command = [sys.executable, "manage.py", "runasgi", str(port), "--workers", "2"]
+    process = subprocess.Popen(command, cwd=service.folder, env=clean_environment(), stdout=writer, stderr=writer)
+    try:
+        until(lambda: len(answering(port)) == 2)
+        while select.select([], [writer], [], 0)[1]:
+            os.write(writer, b"x" * select.PIPE_BUF)
+        process.send_signal(signal.SIGTTIN)
+        until(lambda: len(answering(port)) == 3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+        os.close(writer)
+
+
+def answering(port: int) -> set[bytes]:
+    """The pids of those that answer ten requests."""
+    found = set()
+    for _ in range(10):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as sock:
+            sock.sendall(b"GET /who HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            answer = b"".join(iter(lambda: sock.recv(65536), b""))
+            found.add(answer.rpartition(b"\r\n")[2].split()[0])
+    return found
