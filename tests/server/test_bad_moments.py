@@ -253,7 +253,9 @@ def test_an_interpreter_that_is_gone_at_a_reload_leaves_the_service_as_it_is(ser
     python = service.folder / "python"
     python.symlink_to(sys.executable)
     command = [str(python), "manage.py", "runasgi", "127.0.0.1:0", "--workers", "2", "--preload", preload]
-    with run_server(command, service.folder, {"PYTHONPATH": os.pathsep.join(sys.path)}) as server:
+    with run_server(
+        command, service.folder, {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
+    ) as server:
         running = Running(server, 2)
         workers = running.wait_until_ready()
         python.unlink()
