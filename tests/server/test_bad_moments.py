@@ -28,6 +28,8 @@ from tests.chaos.service import (
 )
 from tests.utils import DEADLINE_SECONDS, clean_environment, duration, run_server
 
+pytestmark = pytest.mark.chaos
+
 
 @pytest.fixture
 def service(tmp_path: Path) -> Service:

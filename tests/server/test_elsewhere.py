@@ -14,7 +14,7 @@ from tests.utils import Server, Site, run_to_end
 
 SYSTEMS = ["darwin", "win32"]
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the real thing is better")
+pytestmark = [pytest.mark.chaos, pytest.mark.skipif(sys.platform != "linux", reason="the real thing is better")]
 
 
 def elsewhere(system: str) -> dict[str, str]:

@@ -37,6 +37,7 @@ TAKES = f"""
 """
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("before", [None, STALE, "99999999999999999999\n"], ids=["none", "stale", "no pid"])
 def test_of_three_that_want_a_file_at_the_same_moment_one_gets_it(tmp_path: Path, before: str | None) -> None:
     """Fifty times: a file that isn't there, or the same stale one."""
