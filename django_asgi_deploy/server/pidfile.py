@@ -10,6 +10,7 @@ from pathlib import Path
 from django_asgi_deploy.exceptions import ExitStatus, PidFileError
 
 PATIENCE_SECONDS = 5.0  # with others that are about to take the same file
+NAMELESS_SECONDS = 0.2  # how long a process may have no command line and be alive all the same
 _RETRY_SECONDS = 0.01
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
@@ -134,8 +135,14 @@ def _owner(content: bytes) -> int:
 
 def _may_be_ours(pid: int) -> bool:
     """Whether the process is a runasgi, rather than one that got the pid of a dead one."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return True  # not Linux, or nobody may look
-    return b"runasgi" in words
+    deadline = time.monotonic() + NAMELESS_SECONDS
+    while True:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return not Path("/proc/self").exists()  # it has ended; or this isn't Linux
+        except OSError:
+            return True  # nobody may look
+        if words or time.monotonic() >= deadline:
+            return b"runasgi" in words
+        time.sleep(_RETRY_SECONDS)  # it is dead, or executes another program just now, as who becomes the supervisor

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from django_asgi_deploy.server.pidfile import _may_be_ours
 from tests.utils import DEADLINE_SECONDS, Site, clean_environment, until
 
 ROUNDS = 50
@@ -178,3 +179,15 @@ def test_what_is_no_file_is_refused(site: Site, kind: str) -> None:
     assert done.returncode == 2
     assert re.search("PID_FILE runasgi.pid(: No such file or directory| is there, and is no file)", done.stderr)
     assert "Traceback" not in done.stderr
+
+
+def test_a_process_that_executes_another_program_just_now_is_not_taken_for_a_stranger(tmp_path: Path) -> None:
+    """As the one that becomes the supervisor: for a moment, it has no command line."""
+    script = tmp_path / "runasgi"
+    script.write_text('#!/bin/sh\nexec "$0"\n')
+    script.chmod(0o755)
+    with subprocess.Popen([script]) as process:
+        try:
+            assert all(_may_be_ours(process.pid) for _ in range(20_000))
+        finally:
+            process.kill()
