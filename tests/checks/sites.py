@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.conf import UserSettingsHolder, global_settings, settings
+from django.test.signals import clear_cache_handlers
 from django.urls import clear_url_caches
 
 from django_asgi_deploy import conf
@@ -30,11 +31,13 @@ def settings_of(values: Mapping[str, Any], *, installs: bool = True) -> Iterator
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(settings, "_wrapped", holder)
             clear_url_caches()
+            clear_cache_handlers(setting="CACHES")
             yield
     finally:
         if installs:
             apps.unset_installed_apps()
         clear_url_caches()
+        clear_cache_handlers(setting="CACHES")
 
 
 @contextmanager

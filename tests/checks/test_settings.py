@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.conf import UserSettingsHolder, global_settings, settings
+from django.test.signals import clear_cache_handlers
 
 from django_asgi_deploy import conf
 from django_asgi_deploy.checks import (
@@ -48,6 +49,7 @@ def used(name: str, **changes: Any) -> Iterator[Inspected]:
             yield Inspected(conf.Settings(**options), Found(module.__name__, "the test"))
     finally:
         apps.unset_installed_apps()
+        clear_cache_handlers(setting="CACHES")
 
 
 def found(name: str, **changes: Any) -> list[Finding]:
