@@ -26,23 +26,26 @@ class BorrowedSocket(socket.socket):
     """A listening socket that another program opened and may keep: its queue isn't ours to close."""
 
 
-def refuse_new(sock: socket.socket) -> None:
+def refuse_new(sock: socket.socket) -> bool:
     """Let no connection join the queue of ``sock`` any more, for all processes that have it and for good.
 
     ``accept`` goes on to give what is in the queue, and what joins it from handshakes that have begun. A TCP client
     that comes now asks again after a second, as after a lost packet, and is refused if nobody listens by then.
 
-    Where the system can't do that, the queue gets as short as it may be.
+    Where the system can't do that, the queue gets as short as it may be. False if none can join it from now on; then
+    the socket is readable all the time.
     """
     try:
         if sock.family == getattr(socket, "AF_UNIX", None):
             sock.shutdown(socket.SHUT_RD)
-        elif sys.platform == "linux":
+            return False
+        if sys.platform == "linux":
             _attach_filter(sock)
         else:
             sock.listen(1)  # 0 means the default on some systems
     except OSError:  # not every sandbox has filters
         sock.listen(1)
+    return True
 
 
 def _attach_filter(sock: socket.socket) -> None:

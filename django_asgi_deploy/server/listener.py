@@ -95,13 +95,13 @@ class Listener:
         if is_last:
             await self._end_queues()
         self._unwatch()
-        for timer in (self._pause, self._writing):
-            if timer:
-                timer.cancel()
         if self._balance:
             self._balance.leave()
         if is_last:
             self._empty_queues()
+        for timer in (self._pause, self._writing):  # an empty queue may just have begun a pause
+            if timer:
+                timer.cancel()
         for sock in self._sockets:
             sock.close()
         if self._connecting:
@@ -112,9 +112,11 @@ class Listener:
     async def _end_queues(self) -> None:
         """Let none be queued any more; what has begun to be is accepted meanwhile, as always."""
         ours = [sock for sock in self._sockets if not isinstance(sock, BorrowedSocket)]
-        for sock in ours:
-            refuse_new(sock)
-        if ours:
+        settling = [sock for sock in ours if refuse_new(sock)]
+        if settling:
+            for sock in ours:
+                if sock not in settling:  # it would be readable all the time
+                    self._loop.remove_reader(sock)
             await asyncio.sleep(SETTLE_SECONDS)
 
     def _empty_queues(self) -> None:
@@ -153,9 +155,7 @@ class Listener:
         try:
             connection, _ = sock.accept()
         except OSError as error:
-            if error.errno == errno.EINVAL:  # a unix socket that another worker has closed to new ones, and empty
-                self._pause_for(_RETRY_SECONDS)
-            elif error.errno not in _OF_THE_CONNECTION:
+            if error.errno not in _OF_THE_CONNECTION:
                 self._pause_because(error)
             return False
         self._begin(connection)
@@ -193,6 +193,8 @@ class Listener:
 
     def _pause_for(self, seconds: float) -> None:
         self._unwatch()
+        if self._pause:
+            self._pause.cancel()
         self._pause = self._loop.call_later(seconds, self._resume)
 
     def _resume(self) -> None:

@@ -1,5 +1,6 @@
 """The kernel's queue at the end, with real sockets: row 3a of the table of faults."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from django_asgi_deploy.server.backlog import refuse_new
+from django_asgi_deploy.server.listener import Listener
 from tests.server.test_listener import LOOPS, workers
 from tests.utils import DEADLINE_SECONDS, until
 
@@ -63,6 +65,26 @@ def test_a_closed_queue_gives_what_it_holds_and_takes_no_more(family: int, tmp_p
         address = listener.getsockname()
     with socket.socket(family) as late, pytest.raises(ConnectionRefusedError):
         late.connect(address)
+
+
+@pytest.mark.parametrize("beside", [[], [socket.AF_INET]])
+def test_a_unix_socket_that_is_closed_to_new_ones_keeps_nobody_busy(tmp_path: Path, beside: list[int]) -> None:
+    """It is readable all the time then."""
+    looks = []
+
+    class Counting(Listener):
+        def _accept(self, sock: socket.socket) -> bool:
+            looks.append(sock)
+            return super()._accept(sock)
+
+    async def close() -> None:
+        sockets = [listening(family, tmp_path) for family in (socket.AF_UNIX, *beside)]
+        listener = Counting(asyncio.Protocol, sockets, lambda: 0)
+        listener.start()
+        await listener.close()
+
+    asyncio.run(close())
+    assert len(looks) <= 4
 
 
 @pytest.mark.row("3a")
