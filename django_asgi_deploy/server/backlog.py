@@ -4,6 +4,7 @@ Closing a listening socket resets what waits in its queue. Between the last ``ac
 room for one more, above all if several processes share the socket: so the queue is closed first.
 """
 
+import select
 import socket
 import struct
 import sys
@@ -46,6 +47,15 @@ def refuse_new(sock: socket.socket) -> bool:
     except OSError:  # not every sandbox has filters
         sock.listen(1)
     return True
+
+
+def is_empty_for_good(sock: socket.socket) -> bool:
+    """Whether none can join the queue of ``sock``, from which ``accept`` has just got nothing."""
+    if sys.platform != "linux" or sock.family != socket.AF_UNIX:
+        return False
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _attach_filter(sock: socket.socket) -> None:

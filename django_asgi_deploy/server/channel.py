@@ -9,7 +9,7 @@ from typing import Any
 
 VARIABLE = "RUNASGI_CHANNEL"  # in the environment of a generation: its end of the channel
 MOST_BYTES = 65536
-MOST_DESCRIPTORS = 64
+MOST_DESCRIPTORS = 253  # Linux takes no more in one message, and says EINVAL (SCM_MAX_FD, unix(7))
 
 Message = Mapping[str, Any]
 

@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable, Sequence
 
 from django_asgi_deploy.exceptions import AddressError
-from django_asgi_deploy.server.backlog import SETTLE_SECONDS, BorrowedSocket, refuse_new
+from django_asgi_deploy.server.backlog import SETTLE_SECONDS, BorrowedSocket, is_empty_for_good, refuse_new
 from django_asgi_deploy.server.balance import Balance
 
 logger = logging.getLogger("django_asgi_deploy.server")
@@ -58,6 +58,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._protocol_factory = protocol_factory
         self._sockets = list(sockets)
+        self._watched = list(sockets)
         self._connections = connections
         self._backlog = backlog
         self._ssl_handshake_timeout = ssl_handshake_timeout
@@ -115,9 +116,15 @@ class Listener:
         settling = [sock for sock in ours if refuse_new(sock)]
         if settling:
             for sock in ours:
-                if sock not in settling:  # it would be readable all the time
-                    self._loop.remove_reader(sock)
+                if sock not in settling:
+                    self._watch_no_more(sock)
             await asyncio.sleep(SETTLE_SECONDS)
+
+    def _watch_no_more(self, sock: socket.socket) -> None:
+        """For one that is closed to new ones, perhaps by another worker: it is readable all the time."""
+        if sock in self._watched:
+            self._watched.remove(sock)
+            self._loop.remove_reader(sock)
 
     def _empty_queues(self) -> None:
         for sock in self._sockets:
@@ -128,11 +135,11 @@ class Listener:
     # ------------------------------------------------------------------ accepting
 
     def _watch(self) -> None:
-        for sock in self._sockets:
+        for sock in self._watched:
             self._loop.add_reader(sock, self._on_readable, sock)
 
     def _unwatch(self) -> None:
-        for sock in self._sockets:
+        for sock in self._watched:
             self._loop.remove_reader(sock)
 
     def _on_readable(self, sock: socket.socket) -> None:
@@ -155,7 +162,9 @@ class Listener:
         try:
             connection, _ = sock.accept()
         except OSError as error:
-            if error.errno not in _OF_THE_CONNECTION:
+            if is_empty_for_good(sock):
+                self._watch_no_more(sock)
+            elif error.errno not in _OF_THE_CONNECTION:
                 self._pause_because(error)
             return False
         self._begin(connection)

@@ -16,6 +16,7 @@ from django_asgi_deploy.server.backlog import BorrowedSocket
 from django_asgi_deploy.server.owner import Owner, owner_of_port
 from django_asgi_deploy.server.unlink import unlink_if_still_ours
 
+MOST_SOCKETS = 250  # go to a worker in one message, with the table of the workers and its channel
 _RETRY_SECONDS = 0.05
 _UNSEEN_OWNER_SECONDS = 0.2  # it may end while it is looked for; or it is another user's
 
@@ -33,6 +34,11 @@ class Sockets:
         try:
             for address in addresses:
                 self._open(address)
+            if len(self.sockets) > MOST_SOCKETS:
+                raise AddressError(
+                    f"BIND opens {len(self.sockets)} sockets; workers can share {MOST_SOCKETS} at most. "
+                    "Let a proxy listen on the others, or start a second instance for them."
+                )
             if any(isinstance(address, SystemdAddress) for address in addresses):
                 systemd.forget_descriptors()
         except BaseException:

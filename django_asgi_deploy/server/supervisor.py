@@ -135,7 +135,7 @@ class Supervisor:
             worker.stacks_shown = False
             worker.requests = message["beat"]
             worker.connections = message["connections"]
-            worker.resident_bytes = processes.resident_bytes(worker.pid)
+            worker.resident_bytes = processes.resident_bytes(worker.pid) or worker.resident_bytes
             self._judge(worker)
 
     def _on_pid(self, worker: Worker, pid: int) -> None:

@@ -35,9 +35,9 @@ class Tie:
         self._on_orphaned = on_orphaned
         asyncio.get_running_loop().add_reader(self._channel.fileno(), self._read)
 
-    def beat(self, requests: int, connections: int) -> None:
+    def beat(self, requests: int, connections: int, *, is_last: bool = False) -> None:
         now = asyncio.get_running_loop().time()
-        if now >= self._next_beat:
+        if now >= self._next_beat or is_last:
             self._next_beat = now + BEAT_SECONDS
             debugger = next((name for name in DEBUGGERS if name in sys.modules), None)
             self._channel.send(beat=requests, connections=connections, debugger=debugger)

@@ -220,9 +220,13 @@ class Worker(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """As uvicorn's, ten times a second; beats for the supervisor, and goes on through the drain delay."""
         over = await super().on_tick(counter)
-        if self._tie:
-            self._tie.beat(self.server_state.total_requests, len(self.server_state.connections))
+        self._beat()
         return over and self._drain_delay_is_over()
+
+    def _beat(self, *, is_last: bool = False) -> None:
+        if self._tie:
+            state = self.server_state
+            self._tie.beat(state.total_requests, len(state.connections), is_last=is_last)
 
     def _drain_delay_is_over(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -261,6 +265,7 @@ class Worker(uvicorn.Server):
         closing = asyncio.create_task(self._stop_listening())
         await self._drain(closing)
         await closing
+        self._beat(is_last=True)  # how many requests it has answered in all
         await self.lifespan.shutdown()
 
     async def _stop_listening(self) -> None:

@@ -87,6 +87,31 @@ def test_a_unix_socket_that_is_closed_to_new_ones_keeps_nobody_busy(tmp_path: Pa
     assert len(looks) <= 4
 
 
+def test_a_unix_socket_that_another_worker_has_closed_to_new_ones_is_no_trouble(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The end of this one is a moment away: it has yet to hear of it, or is busy."""
+    looks = []
+
+    class Counting(Listener):
+        def _accept(self, sock: socket.socket) -> bool:
+            looks.append(sock)
+            return super()._accept(sock)
+
+    async def share() -> None:
+        sock = listening(socket.AF_UNIX, tmp_path)
+        listener = Counting(asyncio.Protocol, [sock], lambda: 0)
+        listener.start()
+        with sock.dup() as of_another:
+            refuse_new(of_another)
+        await asyncio.sleep(0.3)  # nothing is to happen in this time
+        assert len(looks) == 1
+        await listener.close()
+
+    asyncio.run(share())
+    assert caplog.messages == []
+
+
 @pytest.mark.row("3a")
 @pytest.mark.chaos
 @pytest.mark.parametrize("number", [1, 3])

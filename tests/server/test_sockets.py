@@ -14,8 +14,8 @@ import pytest
 
 from django_asgi_deploy.addresses import InheritedAddress, TCPAddress, UnixAddress, parse_address
 from django_asgi_deploy.exceptions import AddressError
-from django_asgi_deploy.server.sockets import Sockets
-from tests.utils import Site, run_server
+from django_asgi_deploy.server.sockets import MOST_SOCKETS, Sockets
+from tests.utils import DEADLINE_SECONDS, Site, run_server
 
 
 def accepted(listener: socket.socket) -> socket.socket:
@@ -192,3 +192,24 @@ def test_of_two_that_bound_the_second_to_listen_is_told(site: Site) -> None:
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_workers_share_as_many_sockets_as_one_message_can_carry_and_one_more_is_refused(site: Site) -> None:
+    def command(sockets: int) -> list[str]:
+        binds = [word for number in range(sockets) for word in ("--bind", f"unix:{site.folder}/{number}")]
+        return [sys.executable, "manage.py", "runasgi", "--workers", "2", *binds]
+
+    with run_server(command(MOST_SOCKETS), site.folder) as server:
+        server.wait_for("Serving")
+        for number in (0, MOST_SOCKETS - 1):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(DEADLINE_SECONDS)
+                client.connect(f"{site.folder}/{number}")
+                client.sendall(b"GET /hello/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 ")
+        assert server.stop() == 0
+        assert "Traceback" not in server.output
+    with run_server(command(MOST_SOCKETS + 1), site.folder) as server:
+        assert server.wait() == 1
+        assert f"BIND opens {MOST_SOCKETS + 1} sockets; workers can share {MOST_SOCKETS} at most" in server.output
+        assert not list(site.folder.glob("[0-9]*"))

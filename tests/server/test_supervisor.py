@@ -100,6 +100,18 @@ def test_a_worker_that_does_not_start_in_time_is_given_up_and_shows_where_it_han
         running.server.wait_for(r"The project isn't loaded after 1 s \(BOOT_TIMEOUT_SECONDS\)")
 
 
+def test_a_worker_that_has_left_is_said_to_have_answered_all_of_its_requests(service: Service) -> None:
+    """Also those since its last beat, which comes twice a second."""
+    with service.running() as running:
+        running.wait_until_ready()
+        for _ in range(5):
+            running.server.get("/who")
+        assert running.stop() == 0
+        answered = [int(line.split(" old, ")[1].split()[0]) for line in running.server.lines if "has left: it" in line]
+        assert len(answered) == 2
+        assert sum(answered) == 5
+
+
 # ------------------------------------------------------------------ preload
 
 
