@@ -66,12 +66,18 @@ class Connection:
 
 
 class Load:
-    """A context manager. ``each`` threads of each kind request ``path`` until it is left, or until ``stop``."""
+    """A context manager. ``each`` threads of each kind request ``path`` until it is left, or until ``stop``.
 
-    def __init__(self, port: int, path: str = "/who", *, each: int = 2, pause_seconds: float = 0.005) -> None:
+    With ``rate``, there are so many requests a second in all, as far as answers come in time.
+    """
+
+    def __init__(
+        self, port: int, path: str = "/who", *, each: int = 2, pause_seconds: float = 0.005, rate: float | None = None
+    ) -> None:
         self.port = port
         self.path = path
         self.pause_seconds = pause_seconds
+        self.seconds_each = rate and 3 * each / rate
         self.outcomes: list[Outcome] = []
         self._over = threading.Event()
         self._threads = [
@@ -95,12 +101,14 @@ class Load:
 
     def _run(self, kind: str) -> None:
         connection: Connection | None = None
-        while not self._over.wait(self.pause_seconds):
+        due = time.monotonic()
+        while not self._over.wait(max(0.0, due - time.monotonic()) if self.seconds_each else self.pause_seconds):
             if connection is not None and (connection.closes or connection.has_ended or kind == "new"):
                 connection.close()
                 connection = None
             sent_at = time.monotonic()
             times = PIPELINED if kind == "pipelined" else 1
+            due = max(due + times * (self.seconds_each or 0), sent_at)
             results: list[tuple[str, str]] = []
             port = 0
             try:
