@@ -57,6 +57,8 @@ LEVELS = {
     "server.systemd": 0.5,
     "server.backlog": 0,
     "server.unlink": 0,
+    "server.clock": 0,
+    "server.backoff": 0,
     "server.cpus": 1,
     "server.balance": 1,
     "server.tls": 1,

@@ -13,6 +13,7 @@ from pathlib import Path
 IS_LINUX = sys.platform == "linux"
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if IS_LINUX else 4096
 PR_SET_CHILD_SUBREAPER = 36
+ONE_MOMENT_SECONDS = 2.0  # between the ends of processes that were killed together: it takes time to free much memory
 
 # Threads that take care of a fork by themselves, by the name the kernel has for them.
 SAFE_THREADS = frozenset({"jemalloc_bg_thd"})
@@ -60,24 +61,81 @@ def resident_bytes(pid: int) -> int:
     return int(fields[1]) * PAGE_BYTES if fields else 0
 
 
-def hindrance(pid: int) -> str:
-    """What keeps a process from running although it is well: a debugger, or SIGSTOP."""
-    status = dict(line.split(":\t", 1) for line in _read(Path(f"/proc/{pid}/status")).splitlines() if ":\t" in line)
-    if status.get("TracerPid", "0") != "0":
-        return f"pid {status['TracerPid']} traces it"
-    if status.get("State", "").startswith("T"):
-        return "it is stopped, as by SIGSTOP"
-    return ""
+def tracer(pid: int) -> int:
+    """The pid of the debugger, or of strace, that has hold of a process; 0 if there is none."""
+    return int(_status(pid).get("TracerPid", "0"))
 
 
-def oom_kills() -> int | None:
+def is_stopped(pid: int) -> bool:
+    """As by SIGSTOP."""
+    return _status(pid).get("State", "").startswith("T")
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = _read(Path(f"/proc/{pid}/status")).splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """The pid and wait status of each child that has ended, and of each orphan that became one."""
+    while True:
+        try:
+            pid, wait_status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, wait_status
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def status_in_words(code: int) -> str:
+    """``code`` as ``os.waitstatus_to_exitcode`` gives it."""
+    return f"status {code}" if code >= 0 else signal_name(-code)
+
+
+class OOMKills:
+    """The kernel's count of what it has killed for memory in this process's control group.
+
+    ``root`` is where ``proc`` and ``sys`` are.
+    """
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._count = self._before = oom_kills(root)
+        self._moved_at = float("-inf")
+
+    def explain(self, now: float) -> str:
+        """How the count has moved, for a process that was killed; empty if it hasn't. ``now`` is of any clock.
+
+        Of several that are killed at one moment, the first that is looked at finds all of them counted.
+        """
+        if now - self._moved_at > ONE_MOMENT_SECONDS:
+            self._before = self._count
+        count = oom_kills(self._root)
+        if count != self._count:
+            self._count = count
+            self._moved_at = now
+        if self._before is None or count is None or count <= self._before:
+            return ""
+        return f"its cgroup's oom_kill counter went from {self._before} to {count}"
+
+
+def oom_kills(root: Path = Path("/")) -> int | None:
     """How often the kernel has killed for memory in this process's cgroup (v2, then v1); None where it doesn't tell."""
-    for line in _read(Path("/proc/self/cgroup")).splitlines():
+    for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers not in ("", "memory"):
             continue
-        root, file = ("", "memory.events") if controllers == "" else ("memory", "memory.oom_control")
-        for folder in (Path("/sys/fs/cgroup", root, path.lstrip("/")), Path("/sys/fs/cgroup", root)):  # in a container
+        base = root / "sys/fs/cgroup" / controllers
+        file = "memory.oom_control" if controllers else "memory.events"
+        for folder in (base / path.lstrip("/"), base):  # in a container, the path may be the host's
             for entry in _read(folder / file).splitlines():
                 name, _, number = entry.partition(" ")
                 if name == "oom_kill":

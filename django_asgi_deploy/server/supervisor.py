@@ -12,28 +12,25 @@ import json
 import os
 import select
 import signal
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from django_asgi_deploy.exceptions import ExitStatus
 from django_asgi_deploy.server import multiprocess, processes, systemd
+from django_asgi_deploy.server.backoff import Backoff
 from django_asgi_deploy.server.balance import Balance
 from django_asgi_deploy.server.channel import VARIABLE, Channel, Message
-from django_asgi_deploy.server.children import Child, Generation, Worker, in_words
+from django_asgi_deploy.server.children import ENDS_TOLERATED, Child, Generation, Worker, in_words
+from django_asgi_deploy.server.clock import Clock
 from django_asgi_deploy.server.handover import Handover
 from django_asgi_deploy.server.lines import Lines
 from django_asgi_deploy.server.plan import Plan
 from django_asgi_deploy.server.signals import Signals
 from django_asgi_deploy.server.title import set_title
 
-LONGEST_SLEEP_SECONDS = 1.0
-PAUSE_SECONDS = 3.0  # a loop that was away for longer was stopped itself: nobody's beat counts
+LONGEST_SLEEP_SECONDS = 0.5  # the shorter, the better a pause of this process itself is told from a sleep
+PAUSE_WORTH_A_LINE_SECONDS = 2.0
 MARGIN_SECONDS = 2.0  # a worker ends itself at its deadline; after this much more it is killed
 START_UP_GRACE_SECONDS = 0.7
-ENDS_AT_ONCE = 5  # so many workers in a row may end soon after their start until there is a pause
-LONGEST_PAUSE_SECONDS = 30.0
 STACKS_SECONDS = 0.5  # for writing them
 ASKED_TO_STOP = "it was asked to stop"
 LEAST_SEATS = 64
@@ -48,6 +45,7 @@ class Supervisor:
         self.handover = handover
         self.lines = lines
         self.signals = signals
+        self.clock = Clock()
         self.balance = Balance(max(LEAST_SEATS, SEATS_PER_WORKER * handover.plan.workers))
         self.watchdog_seconds = systemd.watchdog_seconds()
         self.next_watchdog = 0.0
@@ -63,8 +61,8 @@ class Supervisor:
         self.is_closing = False  # all that are left were asked to close the sockets
         self.reload_again = False
         self.has_served = False
-        self.away_since = time.monotonic()
-        self.oom_kills = processes.oom_kills()
+        self.load_backoff = Backoff(tolerated=1)  # when there is nothing to fork workers from
+        self.oom_kills = processes.OOMKills()
 
     def run(self) -> ExitStatus:
         self._begin()
@@ -72,7 +70,7 @@ class Supervisor:
             self._wait()
             for sig in self.signals.taken():
                 self._on_signal(sig)
-            ended = list(_reap())  # before reading: what the ended have said is then there to be read
+            ended = list(processes.reap())  # before reading: what the ended have said is then there to be read
             for child in [*self.generations, *self.workers]:
                 self._hear(child)
             for pid, wait_status in ended:
@@ -89,21 +87,23 @@ class Supervisor:
     def _wait(self) -> None:
         waiting: list[Any] = [
             self.signals,
-            *(child.channel for child in [*self.generations, *self.workers] if not _is_deaf(child)),
+            *(child.channel for child in [*self.generations, *self.workers] if not child.is_deaf),
         ]
-        seconds = max(0.0, min(LONGEST_SLEEP_SECONDS, self._next_deadline() - time.monotonic()))
+        seconds = max(0.0, min(LONGEST_SLEEP_SECONDS, self._next_deadline() - self.clock.now))
         select.select(waiting, [], [], seconds)
-        now = time.monotonic()
-        if now - self.away_since > PAUSE_SECONDS + seconds:
-            self.lines.warning(
-                f"The supervisor was stopped for {in_words(now - self.away_since)}; deadlines begin anew."
-            )
-            for worker in self.workers:
-                worker.last_beat = now
-        self.away_since = now
+        if late := self.clock.turn(seconds):
+            self._on_pause(late)
+
+    def _on_pause(self, seconds: float) -> None:
+        """This process was stopped, and others perhaps too. Its clock stood still; those who beat get time to do so."""
+        if seconds >= PAUSE_WORTH_A_LINE_SECONDS:
+            self.lines.warning(f"The supervisor itself stood still for {in_words(seconds)}; no deadline counts that.")
+        for worker in self.workers:
+            worker.last_beat = self.clock.now
+        self.next_watchdog = self.clock.now  # systemd's clock hasn't stood still
 
     def _hear(self, child: Child) -> None:
-        if _is_deaf(child):
+        if child.is_deaf:
             return
         try:
             for message, _ in child.channel.receive():
@@ -121,7 +121,7 @@ class Supervisor:
             self._have_serve(worker.channel)
         if not worker.pid and "pid" in message:
             self._on_pid(worker, message["pid"])
-        worker.last_beat = time.monotonic()
+        worker.last_beat = self.clock.now
         worker.debugger = message.get("debugger")
         if "ready" in message:
             answer = self._on_late if worker.leaving else self._on_ready
@@ -141,11 +141,11 @@ class Supervisor:
     def _on_pid(self, worker: Worker, pid: int) -> None:
         worker.pid = pid
         if worker.leaving:  # it couldn't be told then
-            _signal(worker, signal.SIGKILL if worker.is_killed else signal.SIGTERM)
+            worker.send_signal(signal.SIGKILL if worker.is_killed else signal.SIGTERM)
 
     def _on_late(self, worker: Worker) -> None:
         """It was asked to leave while it was starting, and serves by now: what it has accepted is answered."""
-        worker.ready_at = time.monotonic()
+        worker.ready_at = self.clock.now
         if not worker.is_killed:
             worker.kill_at = worker.ready_at + self.plan.budget_seconds + MARGIN_SECONDS
             worker.channel.send(leave=True)
@@ -177,24 +177,25 @@ class Supervisor:
         else:
             pid, fd = adopted
             self.number = 1
-            self.coming = Generation(Channel.adopt(fd), pid)
+            self.coming = Generation(self.clock, Channel.adopt(fd), pid)
             self.generations.append(self.coming)
 
     def _load_generation(self) -> None:
         self.number += 1
         try:
-            channel, pid = self._spawn(announces=self.number == 1)
+            channel, pid = self._spawn(announces=self.current is None)
         except OSError as error:
             why = f"can't be started: {self.handover.command[0]}: {error.strerror}"
             if self.current:
-                self._say_what_goes_on(self.number, why)
+                self._on_vain_load(self.number, why)
             else:
                 self._end(ExitStatus.TEMPORARY, f"The project {why}.")
             return
-        self.coming = Generation(channel, pid, number=self.number)
+        self.coming = Generation(self.clock, channel, pid, number=self.number)
         self.generations.append(self.coming)
         if self.number > 1:
             self.lines.info(f"Version {self.number} is being loaded.")
+        if self.current:
             systemd.notify(RELOADING=1, STATUS=f"Version {self.number} is being loaded.")
 
     def _spawn(self, *, announces: bool) -> tuple[Channel, int]:
@@ -237,25 +238,50 @@ class Supervisor:
 
     def _give_up(self, generation: Generation, why: str) -> None:
         """A version that can't be had: what serves goes on serving."""
+        self._let_go(generation, "its version is given up")
+        self._on_vain_load(generation.number, why)
+
+    def _let_go(self, generation: Generation, why: str) -> None:
+        """Try the coming version no longer."""
         self.coming = None
         self._dismiss(generation)
         for worker in self.workers:
             if worker.generation is generation and not worker.leaving:
-                self._kill(worker, "its version is given up")
-        if self.current:
-            self._say_what_goes_on(generation.number, why)
+                self._kill(worker, why)
 
-    def _say_what_goes_on(self, failed: int, why: str) -> None:
+    def _on_vain_load(self, number: int, why: str) -> None:
         assert self.current is not None
-        self.lines.error(
-            f"Version {failed} {why}; version {self.current.number} goes on serving. Mend it, and send SIGHUP again."
-        )
-        systemd.notify(READY=1, STATUS=f"Version {failed} failed; version {self.current.number} serves.")
+        serving = f"version {self.current.number}"
+        if not self._is_gone(self.current):
+            self.lines.error(f"Version {number} {why}; {serving} goes on serving. Mend it, and send SIGHUP again.")
+        else:
+            self.load_backoff.count(self.clock.now)
+            if self.load_backoff.ends >= ENDS_TOLERATED and not self._somebody_serves:
+                self._end(ExitStatus.TEMPORARY, f"Version {number} {why}, and nobody serves any more.")
+                return
+            seconds = self.load_backoff.pause_seconds(somebody_serves=self._somebody_serves)
+            self.lines.error(
+                f"Version {number} {why}; the workers of {serving} go on, but none can be started until a version "
+                f"is loaded. The next try is in {seconds:g} s."
+            )
+        systemd.notify(READY=1, STATUS=f"Version {number} failed; {serving} serves.")
+
+    def _begin_anew_or_end(self, status: ExitStatus, why: str) -> None:
+        """The first version can't be had. Whoever has sent SIGHUP meanwhile has mended it, perhaps."""
+        if not self.reload_again:
+            self._end(status, why)
+            return
+        self.reload_again = False
+        if why:
+            self.lines.error(why)
+        assert self.coming is not None
+        self._let_go(self.coming, "its version is given up")
+        self._load_generation()
 
     def _promote(self, generation: Generation) -> None:
         before, self.current, self.coming = self.current, generation, None
         assert generation.plan is not None
-        generation.not_before = 0.0
+        self.load_backoff = Backoff(tolerated=1)
         if before:
             self._dismiss(before)
             systemd.notify(READY=1, STATUS=f"Version {generation.number} serves.")
@@ -273,19 +299,20 @@ class Supervisor:
             return
         if generation.plan:
             generation.channel.close()  # it waits for a message, and leaves when none can come
-            generation.kill_at = time.monotonic() + START_UP_GRACE_SECONDS
+            generation.kill_at = self.clock.now + START_UP_GRACE_SECONDS
         else:
             self._kill_generation(generation)
 
     def _kill_generation(self, generation: Generation) -> None:
         generation.is_dismissed = generation.is_killed = True
         generation.kill_at = None
-        _signal(generation, signal.SIGKILL)
+        generation.send_signal(signal.SIGKILL)
 
     # ------------------------------------------------------------------ the rule
 
     def _reconcile(self) -> None:
-        now = time.monotonic()
+        if self.current and not self.coming and self._is_gone(self.current) and self._is_over(self.load_backoff):
+            self._load_generation()
         generation = self.coming or self.current
         if generation is None:
             return
@@ -295,35 +322,52 @@ class Supervisor:
         starting = [worker for worker in mine if worker.is_starting]
         fresh = [worker for worker in mine if worker.is_ready and not worker.outdated]
         outdated = [worker for worker in self.workers if worker.is_ready and worker.outdated]
-        if generation.plan and now >= generation.not_before and not self._is_ending(generation):
+        if self._may_start(generation):
             missing = self._wanted_of(generation) - len(starting) - len(fresh)
-            # With nobody to replace there is no reason to go slowly.
-            at_once = max(0, 1 - len(starting)) if outdated or (self.coming and self.current) else missing
-            for _ in range(min(missing, at_once)):
-                self._start_worker(generation)
+            slowly = bool(outdated or (self.coming and self.current))
+            self._start_workers(generation, missing, len(starting), slowly=slowly)
         if self.coming:
             return
         surplus = len(fresh) + len(outdated) - self.wanted
         for worker in [*outdated, *fresh][: max(0, surplus)]:
             self._retire(worker)
-        if self.reload_again and not self._is_rolling:
+        if self.reload_again:
             self.reload_again = False
-            self._reload()
+            self._load_generation()
 
     def _keep_up(self, generation: Generation) -> None:
         """Have so many workers as are wanted while another version is on trial, which may take long."""
-        if generation.forks and generation not in self.generations:
-            return  # gone, and the other one is there in its place
-        if time.monotonic() < generation.not_before or self._is_ending(generation):
+        if not self._may_start(generation):
             return
         starting = [worker for worker in self.workers if worker.is_starting and worker.generation is generation]
         ready = [worker for worker in self.workers if worker.is_ready]
-        for _ in range(self.wanted - len(starting) - len(ready)):
-            self._start_worker(generation)
+        self._start_workers(generation, self.wanted - len(starting) - len(ready), len(starting), slowly=False)
+
+    def _may_start(self, generation: Generation) -> bool:
+        """Whether a worker of it can be started, and needn't wait."""
+        if generation.plan is None or self._is_ending(generation) or self._is_gone(generation):
+            return False
+        if self.current is None and generation.vain_starts:
+            return False  # the others will show whether the first version is any good
+        return self._is_over(generation.backoff)
+
+    def _is_over(self, pause: Backoff) -> bool:
+        return self.clock.now >= pause.ends_at(somebody_serves=self._somebody_serves)
+
+    @property
+    def _somebody_serves(self) -> bool:
+        return any(worker.is_ready for worker in self.workers)
 
     def _is_ending(self, generation: Generation) -> bool:
         """Whether its process can't be asked any more, and its end is about to be seen."""
         return generation in self.generations and (generation.is_killed or generation.channel.fileno() < 0)
+
+    def _is_gone(self, generation: Generation) -> bool:
+        """Whether there is no process any more that its workers could be forked from.
+
+        To load the code anew for each of them wouldn't do: it may be another one by now, which nobody has tried.
+        """
+        return generation.forks and generation not in self.generations
 
     def _wanted_of(self, generation: Generation) -> int:
         """One worker shows whether a new version is any good."""
@@ -331,25 +375,30 @@ class Supervisor:
             return 1
         return self.wanted
 
+    def _start_workers(self, generation: Generation, missing: int, starting: int, *, slowly: bool) -> None:
+        """With nobody to replace there is no reason to go slowly, unless they keep ending."""
+        at_once = max(0, 1 - starting) if slowly or generation.backoff.is_on else missing
+        for _ in range(min(missing, at_once)):
+            self._start_worker(generation)
+
     def _start_worker(self, generation: Generation) -> None:
-        worker = self._worker_of(generation)
+        generation.newest = worker = self._worker_of(generation)
         plan = generation.plan or self.plan
         jitter = int.from_bytes(os.urandom(4)) % (plan.max_requests_jitter + 1)
         worker.max_requests = plan.max_requests and plan.max_requests + jitter
         self.workers.append(worker)
 
     def _worker_of(self, generation: Generation) -> Worker:
-        is_there = generation in self.generations
-        if generation.forks and is_there:
+        if generation.forks:
             ours, theirs = Channel.pair()
             descriptors = [theirs.fileno(), *self._descriptors()]
             generation.channel.send(do="fork", borrowed=self.handover.borrowed, descriptors=descriptors)
             theirs.close()
-            return Worker(ours, generation=generation)
-        if is_there and not generation.became_worker:
+            return Worker(self.clock, ours, generation=generation)
+        if generation in self.generations and not generation.became_worker:
             generation.became_worker = True
             self._have_serve(generation.channel)
-            return Worker(generation.channel, generation.pid, generation=generation)
+            return Worker(self.clock, generation.channel, generation.pid, generation=generation)
         try:
             channel, pid = self._spawn(announces=False)
         except OSError as error:
@@ -357,7 +406,7 @@ class Supervisor:
             channel, theirs = Channel.pair()
             theirs.close()  # its end is seen as any other's
             pid = 0
-        return Worker(channel, pid, generation=generation)
+        return Worker(self.clock, channel, pid, generation=generation)
 
     def _have_serve(self, channel: Channel) -> None:
         channel.send(do="serve", borrowed=self.handover.borrowed, descriptors=self._descriptors())
@@ -366,7 +415,7 @@ class Supervisor:
         return [self.balance.fd, *self.handover.sockets]
 
     def _on_ready(self, worker: Worker) -> None:
-        worker.ready_at = time.monotonic()
+        worker.ready_at = self.clock.now
         generation = worker.generation
         generation.vain_starts = 0
         self.lines.info(
@@ -404,15 +453,14 @@ class Supervisor:
     def _cause(self, worker: Worker, code: int) -> str:
         if code >= 0:
             return worker.leaving or (f"ended by itself with status {code}" if code == 0 else f"failed, status {code}")
-        name = _signal_name(-code)
+        name = processes.signal_name(-code)
         if worker.is_killed:
             return worker.leaving
         if code != -signal.SIGKILL:
             return f"was ended by {name}"
-        before, self.oom_kills = self.oom_kills, processes.oom_kills()
-        moved = before is not None and self.oom_kills is not None and self.oom_kills > before
-        counter = f"; its cgroup's oom_kill counter went from {before} to {self.oom_kills}" if moved else ""
-        return f"was ended by {name}, which nobody here sent: probably out of memory{counter}"
+        counter = self.oom_kills.explain(self.clock.now)
+        cause = f"was ended by {name}, which nobody here sent: probably out of memory"
+        return f"{cause}; {counter}" if counter else cause
 
     def _forget(self, worker: Worker, cause: str) -> None:
         self.workers.remove(worker)
@@ -431,40 +479,37 @@ class Supervisor:
         """A worker of a version that nobody has served yet: the version is no good."""
         if self.current:
             self._give_up(generation, "can't serve")
-        elif not any(worker.generation is generation for worker in self.workers):
-            self._end(ExitStatus.TEMPORARY, "No worker could start.")
-        else:
-            generation.not_before = float("inf")  # the others will show
+            return
+        generation.vain_starts += 1
+        if not any(worker.generation is generation for worker in self.workers):
+            self._begin_anew_or_end(ExitStatus.TEMPORARY, "No worker could start.")
 
     def _on_early_end(self, worker: Worker, generation: Generation) -> None:
         """Start anew at once, but not for ever if workers keep ending soon after their start."""
+        backoff = generation.backoff
         if worker.ready_at is None:
             generation.vain_starts += 1
-        elif worker.has_served(STEADY_SECONDS):
+        elif worker.has_served(STEADY_SECONDS) or worker.started_at < backoff.last_end_at:  # all at once are no row
+            if not self._somebody_serves and backoff.ends_at(somebody_serves=True) > self.clock.now:
+                self.lines.error("No worker serves any more; the next one starts without the rest of the pause.")
             return
-        generation.early_ends += 1
-        generation.last_early_end = time.monotonic()
-        if generation.early_ends < ENDS_AT_ONCE:
+        backoff.count(self.clock.now)
+        if not backoff.is_on:
             return
         someone = any(each.is_ready or each.is_starting for each in self.workers)
-        if generation.vain_starts >= ENDS_AT_ONCE and not someone and not self.coming:
+        if generation.vain_starts >= ENDS_TOLERATED and not someone and not self.coming:
             self._end(ExitStatus.TEMPORARY, f"{generation.vain_starts} workers in a row didn't start; none is left.")
             return
-        seconds = _pause_seconds(generation.early_ends)
-        generation.not_before = time.monotonic() + seconds
+        seconds = backoff.pause_seconds(somebody_serves=self._somebody_serves)
         self.lines.error(
-            f"{generation.early_ends} workers in a row ended soon after their start; the next starts in {seconds:g} s."
+            f"{backoff.ends} workers in a row ended soon after their start; the next starts in {seconds:g} s."
         )
 
     def _forgive(self, worker: Worker) -> None:
-        """Ends before this worker's start don't count any more, once it has served for a while."""
+        """Ends don't count any more when the last worker that was started has served for a while."""
         generation = worker.generation
-        if (
-            generation.early_ends
-            and worker.started_at > generation.last_early_end
-            and worker.has_served(STEADY_SECONDS)
-        ):
-            generation.early_ends = 0
+        if generation.backoff.ends and worker is generation.newest and worker.has_served(STEADY_SECONDS):
+            generation.backoff = Backoff(ENDS_TOLERATED)
 
     def _on_generation_end(self, generation: Generation, code: int) -> None:
         generation.channel.close()
@@ -472,31 +517,36 @@ class Supervisor:
         if self.stopping or generation.is_dismissed:
             return
         if generation is self.coming:
-            why = f"doesn't load (status {code})" if code >= 0 else f"was ended by {_signal_name(-code)} as it loaded"
+            why = (
+                f"doesn't load (status {code})"
+                if code >= 0
+                else f"was ended by {processes.signal_name(-code)} as it loaded"
+            )
             if generation.plan:
                 why = "is gone before it served"
             if self.current:
                 self._give_up(generation, why)
             else:
                 known = code in (ExitStatus.TEMPORARY, ExitStatus.USAGE, ExitStatus.PROJECT)
-                self._end(ExitStatus(code) if known else ExitStatus.TEMPORARY, "" if known else f"The project {why}.")
+                status = ExitStatus(code) if known else ExitStatus.TEMPORARY
+                self._begin_anew_or_end(status, "" if known else f"The project {why}.")
         elif generation is self.current:
-            self.lines.error(
-                f"The process that workers are forked from has left ({_in_words(code)}); a new one is loaded."
-            )
-            if not self.coming:
-                self._reload()
+            how = processes.status_in_words(code)
+            self.lines.error(f"The process that workers are forked from has left ({how}); a new one is loaded.")
 
     # ------------------------------------------------------------------ deadlines
 
     def _next_deadline(self) -> float:
         deadlines = [child.kill_at for child in [*self.generations, *self.workers] if child.kill_at is not None]
-        pauses = [generation.not_before for generation in (self.coming, self.current) if generation]
-        deadlines += [until for until in pauses if until > time.monotonic()]
+        pauses = [self.load_backoff, *(each.backoff for each in (self.coming, self.current) if each)]
+        ends = [pause.ends_at(somebody_serves=self._somebody_serves) for pause in pauses]
+        deadlines += [end for end in ends if end > self.clock.now]
+        if self.watchdog_seconds:
+            deadlines.append(self.next_watchdog)
         return min(deadlines, default=float("inf"))
 
     def _watch(self) -> None:
-        now = time.monotonic()
+        now = self.clock.now
         if self.watchdog_seconds and now >= self.next_watchdog:
             systemd.notify(WATCHDOG=1)
             self.next_watchdog = now + self.watchdog_seconds / 2
@@ -506,7 +556,7 @@ class Supervisor:
             if self.current:
                 self._give_up(coming, why)
             else:
-                self._end(ExitStatus.TEMPORARY, f"The project {why}.")
+                self._begin_anew_or_end(ExitStatus.TEMPORARY, f"The project {why}.")
         for generation in self.generations:
             if generation.kill_at is not None and now >= generation.kill_at:
                 self._kill_generation(generation)
@@ -521,42 +571,44 @@ class Supervisor:
                     self._fail(worker, f"didn't serve within {limit} s (BOOT_TIMEOUT_SECONDS)")
                     if not worker.pid:  # it was never forked: what should have done it is stuck
                         worker.generation.is_killed = True
-                        _signal(worker.generation, signal.SIGKILL)
+                        worker.generation.send_signal(signal.SIGKILL)
             else:
                 self._watch_beat(worker, now - worker.last_beat)
 
     def _is_late(self, child: Child, limit: float) -> bool:
         """Whether it has taken too long to start; its stacks are shown first, and get a moment to be written."""
-        if child.age_seconds < limit:
+        seconds = self.clock.now - child.starting_since
+        if seconds < limit:
+            return False
+        if child.is_debugged:
+            child.starting_since = self.clock.now
             return False
         if not child.stacks_shown:
             child.stacks_shown = True
             self._show_stacks(child)
-        return child.age_seconds >= limit + STACKS_SECONDS
+        return seconds >= limit + STACKS_SECONDS
 
     def _watch_beat(self, worker: Worker, silence: float) -> None:
         limit = self.plan.heartbeat_timeout_seconds
         if silence < limit / 2:
             return
-        if worker.debugger:
-            worker.last_beat = time.monotonic()
+        if worker.is_debugged:
+            worker.last_beat = self.clock.now
             return
-        hindrance = processes.hindrance(worker.pid)
-        if hindrance.startswith("pid"):  # a tracer
-            worker.last_beat = time.monotonic()
-            return
-        why = f" ({hindrance})" if hindrance else ""
+        is_stopped = processes.is_stopped(worker.pid)
         if not worker.stacks_shown:
             worker.stacks_shown = True
+            stacks = "it is stopped, as by SIGSTOP, and can't show its stacks." if is_stopped else "its stacks:"
             self.lines.warning(
-                f"The event loop of worker {worker.pid} has stood still for {in_words(silence)}{why}; its stacks:"
+                f"The event loop of worker {worker.pid} has stood still for {in_words(silence)}; {stacks}"
             )
             self._show_stacks(worker)
         if silence >= limit:
-            self._fail(worker, f"its event loop stood still for {in_words(silence)}{why}")
+            stopped = " (it is stopped, as by SIGSTOP)" if is_stopped else ""
+            self._fail(worker, f"its event loop stood still for {in_words(silence)}{stopped}")
 
     def _show_stacks(self, child: Child) -> None:
-        _signal(child, signal.SIGUSR1)
+        child.send_signal(signal.SIGUSR1)
 
     def _fail(self, worker: Worker, why: str) -> None:
         """Kill a worker that can't be asked."""
@@ -567,7 +619,7 @@ class Supervisor:
         worker.leaving = why
         worker.is_killed = True
         worker.kill_at = None
-        _signal(worker, signal.SIGKILL)
+        worker.send_signal(signal.SIGKILL)
 
     def _retire(self, worker: Worker) -> None:
         why = worker.outdated or "there are more workers than wanted"
@@ -575,10 +627,10 @@ class Supervisor:
 
     def _ask_to_leave(self, worker: Worker, why: str, seconds: float) -> None:
         worker.leaving = why
-        worker.kill_at = time.monotonic() + seconds
+        worker.kill_at = self.clock.now + seconds
         if worker.ready_at is not None:  # others may not listen yet
             worker.channel.send(leave=True)
-        _signal(worker, signal.SIGTERM)
+        worker.send_signal(signal.SIGTERM)
 
     # ------------------------------------------------------------------ signals
 
@@ -586,40 +638,30 @@ class Supervisor:
         if sig in (signal.SIGTERM, signal.SIGINT):
             if self.stopping:
                 self._end_at_once()
-            self._stop(f"{_signal_name(sig)} came")
+            self._stop(f"{processes.signal_name(sig)} came")
         elif self.stopping:
             return
         elif sig == signal.SIGHUP:
             self._reload()
         elif sig in (signal.SIGTTIN, signal.SIGTTOU):
             self.wanted = max(1, self.wanted + (1 if sig == signal.SIGTTIN else -1))
-            self.lines.info(f"{_signal_name(sig)} came: {self.wanted} worker{'s' * (self.wanted > 1)} wanted.")
+            self.lines.info(f"{processes.signal_name(sig)} came: {self.wanted} worker{'s' * (self.wanted > 1)} wanted.")
         elif sig == signal.SIGUSR1:
             for worker in self.workers:
                 self._show_stacks(worker)
 
     def _reload(self) -> None:
-        if self.coming and not self.current:
-            self.reload_again = True  # the first version is only just being loaded, and may have read the code already
+        """Workers that are being replaced by an earlier version needn't be waited for: it may never come to an end."""
+        if self.coming and not self.current:  # it is only just being loaded, and may have read the code already
+            if not self.reload_again:
+                self.lines.info(
+                    "SIGHUP came: the code is loaded once more when the first version serves or has failed."
+                )
+            self.reload_again = True
             return
         if self.coming:
-            self._give_up_quietly(self.coming)
-        elif self._is_rolling:
-            self.reload_again = True  # when what is under way has come to its end
-            return
+            self._let_go(self.coming, "a newer version is asked for")
         self._load_generation()
-
-    @property
-    def _is_rolling(self) -> bool:
-        """Whether workers of another version serve yet. One that has served enough is no reason to wait."""
-        return any(worker.is_ready and worker.generation is not self.current for worker in self.workers)
-
-    def _give_up_quietly(self, generation: Generation) -> None:
-        self.coming = None
-        self._dismiss(generation)
-        for worker in self.workers:
-            if worker.generation is generation:
-                self._kill(worker, "a newer version is asked for")
 
     def _stop(self, why: str) -> None:
         self.stopping = True
@@ -664,51 +706,9 @@ class Supervisor:
     def _end_at_once(self) -> NoReturn:
         self.lines.warning("Stopped at once by a second signal.")
         for child in [*self.workers, *self.generations]:
-            _signal(child, signal.SIGKILL)
+            child.send_signal(signal.SIGKILL)
         self.handover.clean_up()
         os._exit(self.status)
-
-
-# ------------------------------------------------------------------ processes
-
-
-def _is_deaf(child: Child) -> bool:
-    """Whether there is nothing to hear from it: it is gone, or heard as the worker that it has become."""
-    return child.channel.fileno() < 0 or (isinstance(child, Generation) and child.became_worker)
-
-
-def _reap() -> Iterator[tuple[int, int]]:
-    while True:
-        try:
-            pid, wait_status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if not pid:
-            return
-        yield pid, wait_status
-
-
-def _pause_seconds(early_ends: int) -> float:
-    """After so many in a row, which go on for hours if nobody looks."""
-    doublings = min(early_ends - ENDS_AT_ONCE, 10)
-    return min(LONGEST_PAUSE_SECONDS, 2.0**doublings)
-
-
-def _signal(child: Child, sig: signal.Signals) -> None:
-    if child.pid:
-        with suppress(ProcessLookupError):  # it has ended and will be reaped
-            os.kill(child.pid, sig)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _in_words(code: int) -> str:
-    return f"status {code}" if code >= 0 else _signal_name(-code)
 
 
 def main() -> ExitStatus:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from django_asgi_deploy.server.supervisor import _pause_seconds
 from tests.chaos.load import Load
 from tests.chaos.service import (
     TICKETS,
@@ -77,6 +76,98 @@ def test_a_storm_of_sighups_while_it_starts_ends_with_the_newest_code(service: S
         until(lambda: _is_settled(running), lambda: running.server.output)
         assert running.server.get("/who").endswith(b" 11")
         assert running.stop() == 0
+
+
+def test_a_sighup_is_obeyed_while_the_version_before_it_can_not_be_rolled_out(service: Service) -> None:
+    """Its first worker serves, and no other one can start, so an old worker has to stay."""
+    service.write(
+        "mysite/asgi",
+        """
+        import pathlib
+        from django_asgi_deploy.asgi import get_asgi_application
+        from mysite.version import VERSION
+        django = get_asgi_application("mysite.settings")
+        async def application(scope, receive, send):
+            if scope["type"] == "lifespan" and VERSION == 2:
+                try:
+                    pathlib.Path("one").touch(exist_ok=False)
+                except FileExistsError:
+                    await receive()
+                    await send({"type": "lifespan.startup.failed", "message": "there is one already"})
+                    return
+            await django(scope, receive, send)
+        """,
+    )
+    with service.running() as running:
+        old = running.wait_until_ready()
+        with Load(running.server.port, each=1) as load:
+            service.write("mysite/version", "VERSION = 2\n")
+            running.signal(signal.SIGHUP)
+            running.server.wait_for("5 workers in a row ended soon after their start")
+            service.write("mysite/version", "VERSION = 3\n")
+            running.signal(signal.SIGHUP)
+            newest = running.wait_for_workers(5)[3:]
+            until(lambda: [pid for pid in running.started if is_alive(pid)] == newest, lambda: running.server.output)
+            load.wait_for_more(10)
+        assert load.lost == [], load.summary()
+        assert not any(map(is_alive, old))
+        assert running.server.get("/who").endswith(b" 3")
+        assert running.stop() == 0
+
+
+def test_a_sighup_while_the_first_version_is_loaded_is_not_forgotten_if_that_one_fails(service: Service) -> None:
+    good = (service.folder / "mysite" / "asgi.py").read_text()
+    service.append("mysite/asgi", WAITS + "    import this_is_missing\n")
+    with service.running() as running:
+        running.server.wait_for("^loading")
+        service.write("mysite/asgi", good)
+        running.signal(signal.SIGHUP)
+        running.server.wait_for("SIGHUP came: the code is loaded once more when the first version serves or has failed")
+        (service.folder / "go").touch()
+        running.wait_until_ready()
+        running.server.wait_for("No module named 'this_is_missing'")
+        running.server.wait_for("^django-asgi-deploy ")  # the banner
+        assert b"200 OK" in running.server.get("/who")
+        assert running.stop() == 0
+
+
+def test_without_a_process_to_fork_from_the_code_is_tried_again_until_it_loads(service: Service) -> None:
+    good = (service.folder / "mysite" / "asgi.py").read_text()
+    with service.running() as running:
+        victim, other = running.wait_until_ready()
+        kill_nursery(running, service)
+        running.server.wait_for(
+            r"Version 2 doesn't load \(status 3\); the workers of version 1 go on, but none can be started until a "
+            r"version is loaded. The next try is in 1 s"
+        )
+        os.kill(victim, signal.SIGKILL)
+        running.server.wait_for(rf"Worker {victim} has left")
+        assert running.server.get("/who").endswith(f"{other} 1".encode())
+        service.write("mysite/asgi", good)
+        newest = running.wait_for_workers(4)[2:]
+        until(lambda: [pid for pid in running.started if is_alive(pid)] == newest, lambda: running.server.output)
+        until(lambda: len(children(running.supervisor)) == 3, lambda: running.server.output)
+        assert running.stop() == 0
+
+
+@pytest.mark.skipif(not os.environ.get("CHAOS_LONG"), reason="CHAOS_LONG=1 has it")
+def test_when_nobody_serves_and_the_code_does_not_load_it_ends_with_status_1(service: Service) -> None:
+    with service.running() as running:
+        workers = running.wait_until_ready()
+        kill_nursery(running, service)
+        running.server.wait_for("Version 2 doesn't load")
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        assert running.server.wait() == 1
+        running.server.wait_for(r"Version 6 doesn't load \(status 3\), and nobody serves any more")
+
+
+def kill_nursery(running: Running, service: Service) -> None:
+    """End the process that workers are forked from, with code on the disk that is broken."""
+    (nursery,) = until(lambda: len(found := set(children(running.supervisor)) - set(running.started)) == 1 and found)
+    service.write("mysite/asgi", "import this_is_missing\n")
+    os.kill(nursery, signal.SIGKILL)
+    running.server.wait_for(r"The process that workers are forked from has left \(SIGKILL\); a new one is loaded")
 
 
 def _is_settled(running: Running) -> bool:
@@ -275,10 +366,6 @@ def test_an_interpreter_that_is_gone_at_a_reload_leaves_the_service_as_it_is(ser
         until(lambda: server.output.count("(version 3)") == 2, lambda: server.output)
         until(lambda: server.get("/who").endswith(b" 2"), lambda: server.output)
         assert running.stop() == 0
-
-
-def test_the_pause_between_vain_starts_grows_to_half_a_minute_and_then_goes_on_for_days() -> None:
-    assert [_pause_seconds(number) for number in (5, 6, 9, 10, 10_000)] == [1, 2, 16, 30, 30]
 
 
 def test_a_worker_that_somebody_ends_does_not_wait_for_a_version_that_loads_slowly(service: Service) -> None:

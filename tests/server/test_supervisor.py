@@ -2,9 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -21,7 +25,7 @@ from tests.chaos.service import (
     until,
 )
 from tests.programs import require_package
-from tests.utils import run_to_end
+from tests.utils import DEADLINE_SECONDS, run_server, run_to_end
 
 
 @pytest.fixture
@@ -449,7 +453,7 @@ def test_web_concurrency_is_the_number_of_workers_and_the_banner_says_so(service
         server.wait_for("one worker, pid")
 
 
-# ------------------------------------------------------------------ one worker's own signals, and debuggers
+# ------------------------------------------------------------------ one worker's own signals
 
 
 def test_a_worker_that_is_asked_to_end_loses_nothing_and_is_replaced(service: Service) -> None:
@@ -465,19 +469,25 @@ def test_a_worker_that_is_asked_to_end_loses_nothing_and_is_replaced(service: Se
         assert running.stop() == 0
 
 
-def test_a_worker_in_a_debugger_is_not_taken_for_a_stuck_one(service: Service) -> None:
-    service.write("mysite/debugger", "import time\ndef stop():\n    time.sleep(4)\n    print('typed c', flush=True)\n")
-    service.append(
-        "mysite/urls",
-        """
-        async def debug(request):
-            breakpoint()
-            return answer("debugged")
-        urlpatterns.append(path("debug", debug))
-        """,
-    )
-    with service.running("--heartbeat-timeout-seconds", "2", PYTHONBREAKPOINT="mysite.debugger.stop") as running:
-        running.wait_until_ready()
-        assert running.server.get("/debug").endswith(b"debugged")
-        running.server.wait_for("^typed c$")
-        assert "stood still" not in running.server.output
+# ------------------------------------------------------------------ systemd
+
+
+def test_the_watchdog_is_told_in_time_by_the_supervisor_however_short_its_interval_is(
+    service: Service, tmp_path: Path
+) -> None:
+    """Also while the project is loaded, when nothing else wakes it."""
+    service.append("mysite/asgi", "import time\nprint('loading\\n', end='', flush=True)\ntime.sleep(60)\n")
+    command = ["sh", "-c", 'WATCHDOG_PID=$$ exec "$@"', "sh", sys.executable]
+    command += ["manage.py", "runasgi", "127.0.0.1:0", "--workers", "2"]
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(environment["NOTIFY_SOCKET"])
+        told.settimeout(DEADLINE_SECONDS)
+        with run_server(command, service.folder, environment) as server:
+            server.wait_for("^loading")
+            beats = []
+            while len(beats) < 12:
+                assert told.recv(1000) == b"WATCHDOG=1"
+                beats.append(time.monotonic())
+            assert median(later - earlier for earlier, later in pairwise(beats)) < 0.4
+            assert server.stop() == 0
