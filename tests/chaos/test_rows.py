@@ -6,12 +6,17 @@
 import os
 import re
 import signal
+import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 
 import pytest
 
+from django_asgi_deploy.server.processes import is_stopped
 from tests.chaos.load import Connection, Load
+from tests.chaos.monkey import client_ports
 from tests.chaos.service import Service, children, is_alive, open_request, read_to_end, read_until, until
 from tests.utils import duration
 
@@ -26,14 +31,17 @@ REQUESTS = 10_000 if LONG else 300
 
 @pytest.mark.row("1")
 def test_three_rolling_restarts_under_load_lose_nothing_and_replace_every_worker(service: Service) -> None:
+    began_at = time.monotonic()
     with service.running() as running:
         pids = running.wait_until_ready()
+        boot_seconds = time.monotonic() - began_at
+        rolls = []
         with Load(running.server.port) as load:
             while True:
                 load.wait_for_more(50)
                 before = len(running.started)
                 running.signal(signal.SIGHUP)
-                running.wait_for_workers(before + 2)
+                rolls.append(duration(lambda before=before: running.wait_for_workers(before + 2)))
                 until(lambda: not any(map(is_alive, running.started[:-2])), lambda: running.server.output)
                 pids = running.started[-2:]
                 if before >= 6 and len(load.outcomes) >= REQUESTS:
@@ -43,6 +51,9 @@ def test_three_rolling_restarts_under_load_lose_nothing_and_replace_every_worker
             )
         assert load.lost == [], load.summary()
         assert {kind for kind, _ in load.summary()} == {"kept", "new", "pipelined"}
+        # Promised are 0.15 s, and boot + 2 s; there may be ten other tests on this machine.
+        assert load.longest_gap() < 1
+        assert median(rolls) < 3 * boot_seconds + 2
         assert running.stop() == 0
 
 
@@ -50,23 +61,39 @@ def test_three_rolling_restarts_under_load_lose_nothing_and_replace_every_worker
 
 
 @pytest.mark.row("2")
-def test_a_killed_worker_costs_only_what_it_was_answering_and_is_replaced(service: Service) -> None:
-    with service.running() as running:
-        first, other = running.wait_until_ready()
-        with open_request(running, "/slow") as sock:
-            victim = int(running.server.wait_for(r"^slow (\d+)")[1])
-            os.kill(victim, signal.SIGKILL)
-            with pytest.raises((ConnectionError, AssertionError)):
-                read_until(sock, b"HTTP/1.1 200")
-        assert victim in (first, other)
+def test_a_worker_killed_under_load_costs_only_what_it_held_and_is_replaced(service: Service) -> None:
+    with service.running() as running, ExitStack() as opened:
+        running.wait_until_ready()
         with Load(running.server.port) as load:
+            load.wait_for_more(50)
+            slow = [opened.enter_context(open_request(running, "/slow?s=2")) for _ in range(6)]
+            victim = int(running.server.wait_for(r"^slow (\d+)")[1])
+            os.kill(victim, signal.SIGSTOP)
+            until(lambda: is_stopped(victim))
+            held = client_ports(victim)
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: not is_alive(victim))
+            dead_at = time.monotonic()
             newest = running.wait_for_workers(3)[-1]
+            assert time.monotonic() - dead_at < 5  # promised is 0.5 s
             load.wait_for(lambda outcomes: any(each.body.startswith(f"{newest} ") for each in outcomes))
-        assert load.lost == [], load.summary()
+            for sock in slow:
+                assert (b"200 OK" in _received(sock)) is (sock.getsockname()[1] not in held)
+            load.wait_for_more(50)
+        lost = [each for each in load.lost if each.port not in held or each.sent_at > dead_at]
+        assert lost == [], load.summary()
         line = running.server.wait_for(rf"Worker {victim} has left: (.*)")[1]
         assert "was ended by SIGKILL, which nobody here sent: probably out of memory" in line
         assert re.search(r"\(.* old, \d+ requests?, \d+ MiB\)", line)
         assert running.stop() == 0
+
+
+def _received(sock: socket.socket) -> bytes:
+    """Until the head of an answer is there, or none will be."""
+    try:
+        return read_until(sock, b"\r\n\r\n")
+    except (ConnectionError, AssertionError):
+        return b""
 
 
 @pytest.mark.row("2b")
@@ -76,28 +103,30 @@ def test_workers_that_keep_ending_are_started_more_and_more_slowly_and_the_servi
         for number in range(3, 8):
             newest = max(running.started[-1:], key=lambda pid: pid != steady)
             os.kill(newest, signal.SIGKILL)
-            running.wait_for_workers(number)
+            if number < 7:
+                running.wait_for_workers(number)
         running.server.wait_for(r"5 workers in a row ended soon after their start; the next starts in 1 s")
+        assert duration(lambda: running.wait_for_workers(7)) > 0.5  # the line is read later than it is written
         assert b"200 OK" in running.server.get("/who")
         assert running.stop() == 0
 
 
+FAILS_IF_BROKEN = """
+    import pathlib
+    from django_asgi_deploy.asgi import get_asgi_application
+    django = get_asgi_application("mysite.settings")
+    async def application(scope, receive, send):
+        if scope["type"] == "lifespan" and pathlib.Path("broken").exists():
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": "the queue is gone"})
+            return
+        await django(scope, receive, send)
+"""
+
+
 @pytest.mark.row("2b")
 def test_when_no_worker_can_start_any_more_it_ends_with_status_1(service: Service) -> None:
-    service.write(
-        "mysite/asgi",
-        """
-        import pathlib
-        from django_asgi_deploy.asgi import get_asgi_application
-        django = get_asgi_application("mysite.settings")
-        async def application(scope, receive, send):
-            if scope["type"] == "lifespan" and pathlib.Path("broken").exists():
-                await receive()
-                await send({"type": "lifespan.startup.failed", "message": "the queue is gone"})
-                return
-            await django(scope, receive, send)
-        """,
-    )
+    service.write("mysite/asgi", FAILS_IF_BROKEN)
     with service.running() as running:
         workers = running.wait_until_ready()
         (service.folder / "broken").touch()
@@ -106,6 +135,46 @@ def test_when_no_worker_can_start_any_more_it_ends_with_status_1(service: Servic
         assert running.server.wait() == 1
         running.server.wait_for("workers in a row didn't start; none is left")
         running.server.wait_for("the queue is gone")
+
+
+@pytest.mark.row("2b")
+def test_it_ends_only_then_and_not_while_a_single_worker_serves(service: Service) -> None:
+    service.write("mysite/asgi", FAILS_IF_BROKEN)
+    with service.running() as running:
+        victim, steady = running.wait_until_ready()
+        (service.folder / "broken").touch()
+        os.kill(victim, signal.SIGKILL)
+        running.server.wait_for("6 workers in a row ended soon after their start; the next starts in 2 s")
+        assert running.server.get("/who").endswith(f"{steady} 1".encode())
+        assert running.stop() == 0
+
+
+@pytest.mark.row("2b")
+def test_with_nobody_left_the_next_start_is_not_waited_for_as_long_as_in_a_crash_loop(service: Service) -> None:
+    service.write("mysite/asgi", FAILS_IF_BROKEN)
+    with service.running(workers=10) as running:
+        *others, last = running.wait_until_ready()
+        (service.folder / "broken").touch()
+        for pid in others:
+            os.kill(pid, signal.SIGKILL)
+        running.server.wait_for(r"\d+ workers in a row ended soon after their start; the next starts in (16|30) s")
+        until(lambda: len(children(running.supervisor)) == 2, lambda: running.server.output)  # nobody is starting
+        (service.folder / "broken").unlink()
+        os.kill(last, signal.SIGKILL)
+        running.server.wait_for("No worker serves any more; the next one starts without the rest of the pause")
+        assert duration(lambda: running.wait_for_workers(11)) < 8
+        assert running.stop() == 0
+
+
+@pytest.mark.row("2b")
+def test_ends_of_all_at_once_are_no_row_and_all_are_replaced_at_once(service: Service) -> None:
+    with service.running(workers=8) as running:
+        for pid in (first := running.wait_until_ready()):
+            os.kill(pid, signal.SIGKILL)
+        running.wait_for_workers(16)
+        assert not any(map(is_alive, first))
+        assert "in a row" not in running.server.output
+        assert running.stop() == 0
 
 
 # ------------------------------------------------------------------ the end
@@ -205,62 +274,6 @@ def test_sigterm_while_it_starts_ends_it(service: Service, where: str) -> None:
         assert running.server.process.returncode == 0
 
 
-# ------------------------------------------------------------------ stuck workers
-
-
-@pytest.mark.row("4")
-def test_a_worker_whose_loop_stands_still_shows_its_stacks_and_is_replaced(service: Service) -> None:
-    with service.running("--heartbeat-timeout-seconds", "2") as running:
-        running.wait_until_ready()
-        with open_request(running, "/block"):
-            victim = int(running.server.wait_for(r"^blocking (\d+)")[1])
-            with Load(running.server.port, each=1) as load:
-                running.server.wait_for(rf"The event loop of worker {victim} has stood still for .*; its stacks:")
-                running.server.wait_for(r'File ".*urls.py", line \d+ in block')
-                running.wait_for_workers(3)
-                running.server.wait_for(rf"Worker {victim} has left: its event loop stood still")
-        assert [each for each in load.lost if each.kind == "new"] == [], load.summary()
-        assert running.stop() == 0
-
-
-@pytest.mark.row("4b")
-def test_a_stopped_worker_is_replaced(service: Service) -> None:
-    with service.running("--heartbeat-timeout-seconds", "2") as running:
-        victim = running.wait_until_ready()[0]
-        os.kill(victim, signal.SIGSTOP)
-        running.server.wait_for(rf"Worker {victim} has left: its event loop stood still .*it is stopped, as by SIGSTOP")
-        running.wait_for_workers(3)
-        assert running.stop() == 0
-
-
-def test_what_workers_are_forked_from_is_replaced_when_it_is_stuck(service: Service) -> None:
-    with service.running("--boot-timeout-seconds", "10") as running:
-        workers = running.wait_until_ready()
-        (nursery,) = until(lambda: len(found := set(children(running.supervisor)) - set(workers)) == 1 and found)
-        os.kill(nursery, signal.SIGSTOP)
-        os.kill(workers[0], signal.SIGKILL)
-        running.server.wait_for(r"The process that workers are forked from has left \(SIGKILL\)")
-        running.server.wait_for(r"A worker has left: didn't serve within 10 s \(BOOT_TIMEOUT_SECONDS\)")
-        newest = running.wait_for_workers(4)[2:]
-        until(lambda: [pid for pid in running.started if is_alive(pid)] == newest, lambda: running.server.output)
-        assert b"200 OK" in running.server.get("/who")
-        assert running.stop() == 0
-
-
-def test_a_pause_of_the_supervisor_itself_is_not_held_against_the_workers(service: Service) -> None:
-    with service.running("--heartbeat-timeout-seconds", "4") as running:
-        workers = running.wait_until_ready()
-        for pid in (running.supervisor, *workers):
-            os.kill(pid, signal.SIGSTOP)
-        time.sleep(6)  # longer than the limit: that is what is tried
-        for pid in (*workers, running.supervisor):
-            os.kill(pid, signal.SIGCONT)
-        running.server.wait_for("The supervisor was stopped for .*; deadlines begin anew")
-        assert b"200 OK" in running.server.get("/who")
-        assert running.started == workers, running.server.output
-        assert running.stop() == 0
-
-
 # ------------------------------------------------------------------ broken projects
 
 
@@ -271,66 +284,6 @@ def test_an_asgi_module_that_raises_ends_the_start_with_status_3_and_the_users_f
         assert running.server.wait() == 3
         assert "No module named 'this_is_missing'" in running.server.output
         assert len(running.server.lines) < 10, running.server.output
-
-
-BREAKS = {
-    "asgi": ("mysite/asgi", "import this_is_missing\n"),
-    "settings": ("mysite/settings", "import this_is_missing\n"),
-    "urls": ("mysite/urls", "import this_is_missing\n"),
-    "models": ("mysite/models", "import this_is_missing\n"),
-    "dependency": ("dependency", "import this_is_missing\n"),
-}
-
-
-@pytest.mark.row("5b")
-def test_each_part_of_the_code_is_new_after_a_reload_and_a_broken_one_never_replaces_a_good_one(
-    service: Service,
-) -> None:
-    service.write("dependency", "NUMBER = 1\n")
-    service.write("mysite/models", "NUMBER = 1\n")
-    service.append("mysite/settings", "NUMBER = 1\n")
-    service.append(
-        "mysite/urls",
-        """
-        import dependency, mysite.models, mysite.asgi
-        from django.conf import settings
-        URLS = 1
-        async def versions(request):
-            numbers = [dependency.NUMBER, mysite.models.NUMBER, mysite.asgi.NUMBER, settings.NUMBER, URLS]
-            return answer(" ".join(map(str, numbers)))
-        urlpatterns.append(path("versions", versions))
-        """,
-    )
-    service.append("mysite/asgi", "NUMBER = 1\n")
-    parts = {
-        "dependency": "dependency",
-        "models": "mysite/models",
-        "asgi": "mysite/asgi",
-        "settings": "mysite/settings",
-    }
-    with service.running() as running, Load(running.server.port, each=1) as load:
-        running.wait_until_ready()
-        expected = dict.fromkeys([*parts, "urls"], 1)
-        for name, module in [*parts.items(), ("urls", "mysite/urls")]:
-            good = (service.folder / f"{module}.py").read_text()
-            started = len(running.started)
-            version = 2 * len(running.server.output)  # any new number
-            service.write(module, BREAKS[name][1])
-            seen = running.server.output.count("goes on serving")
-            running.signal(signal.SIGHUP)
-            until(
-                lambda seen=seen: running.server.output.count("goes on serving") > seen, lambda: running.server.output
-            )
-            assert len(running.started) == started, running.server.output
-            expected[name] = version
-            variable = "URLS" if name == "urls" else "NUMBER"
-            service.write(module, good.replace(f"{variable} = 1\n", f"{variable} = {version}\n"))
-            running.signal(signal.SIGHUP)
-            running.wait_for_workers(started + 2)
-            answer = " ".join(str(expected[each]) for each in [*parts, "urls"]).encode()
-            until(lambda answer=answer: running.server.get("/versions").endswith(answer), lambda: running.server.output)
-        assert "this_is_missing" in running.server.output
-    assert load.lost == [] or {each.result for each in load.lost} == {"refused"}, load.summary()
 
 
 # ------------------------------------------------------------------ memory, and the supervisor's own end
