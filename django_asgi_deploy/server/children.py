@@ -23,6 +23,7 @@ class Child:
         self.started_at = clock.now
         self.starting_since = clock.now  # for the deadline; a debugger holds it up
         self.debugger: str | None = None
+        self.was_debugged = False  # at the last look
         self.is_killed = False  # by us
         self.kill_at: float | None = None
         self.stacks_shown = False

@@ -589,12 +589,16 @@ class Supervisor:
         return seconds >= limit + STACKS_SECONDS
 
     def _watch_beat(self, worker: Worker, silence: float) -> None:
+        """From half the limit on it matters why. One that a debugger lets go has all of it again."""
         limit = self.plan.heartbeat_timeout_seconds
-        if silence < limit / 2:
-            return
-        if worker.is_debugged:
+        if silence >= limit / 2 or worker.was_debugged:
+            worker.was_debugged = worker.is_debugged
+        if worker.was_debugged:
             worker.last_beat = self.clock.now
-            return
+        elif silence >= limit / 2:
+            self._on_silence(worker, silence)
+
+    def _on_silence(self, worker: Worker, silence: float) -> None:
         is_stopped = processes.is_stopped(worker.pid)
         if not worker.stacks_shown:
             worker.stacks_shown = True
@@ -603,7 +607,7 @@ class Supervisor:
                 f"The event loop of worker {worker.pid} has stood still for {in_words(silence)}; {stacks}"
             )
             self._show_stacks(worker)
-        if silence >= limit:
+        if silence >= self.plan.heartbeat_timeout_seconds:
             stopped = " (it is stopped, as by SIGSTOP)" if is_stopped else ""
             self._fail(worker, f"its event loop stood still for {in_words(silence)}{stopped}")
 
