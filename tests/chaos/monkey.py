@@ -93,10 +93,8 @@ class Monkey:
             self.pause_supervisor: 1,
             self.show_stacks: 1,
         }
-        first = (
-            anything if self.is_broken or not self.forks else anything | {self.kill_generation: 2, self.break_code: 2}
-        )
-        self._do(first)
+        only_first = {self.kill_generation: 2, self.kill_generation_while_code_is_broken: 1, self.break_code: 2}
+        self._do(anything if self.is_broken or not self.forks else anything | only_first)
         for _ in range(self.random.randint(0, 3)):
             time.sleep(self.random.choice((0, 0, 0.05, 0.3, 0.7)))
             self._do(anything)
@@ -170,6 +168,19 @@ class Monkey:
         time.sleep(self.random.choice((0, 0.3)))
         self.random.choice([self.kill_worker, self.ask_worker, self.pause_worker, time.monotonic])()
         os.kill(self.supervisor, signal.SIGCONT)
+
+    def kill_generation_while_code_is_broken(self) -> None:
+        """It is mended without a signal, and may be loaded once it is."""
+        said = "The next try is in"
+        before = self.running.server.output.count(said)
+        self._write("asgi", BROKEN)
+        self.kill_generation()
+        until(lambda: self.running.server.output.count(said) > before, self.story)
+        self.written += 1
+        self.good = self.written
+        self._note(f"mended, version {self.written}")
+        self._write("version", f"VERSION = {self.written}\n")
+        self._write("asgi", self.asgi)
 
     def kill_generation(self) -> None:
         """What workers are forked from."""
