@@ -165,15 +165,33 @@ DEBUGGED = """
 """
 
 
+DEBUGGER = """
+    import pathlib, time
+
+    def stop():
+        time.sleep(5)
+
+    def warm_up():
+        if pathlib.Path("debug").exists():
+            print("starting\\n", end="", flush=True)
+            breakpoint()
+"""
+
+
 @pytest.mark.row("4")
 def test_a_worker_in_a_debugger_is_not_taken_for_a_stuck_one(service: Service) -> None:
-    """One is traced, as by gdb and strace, with ptrace(2); one is in breakpoint(); one has been entered by pydevd."""
+    """One is traced, as by gdb and strace, with ptrace(2); one is in breakpoint(); one has been entered by pydevd.
+
+    A fourth one is in breakpoint() while it starts.
+    """
     service.append("mysite/urls", DEBUGGED)
-    service.write("mysite/debugger", "import time\ndef stop():\n    time.sleep(3)\n")
-    with service.running(
-        "--heartbeat-timeout-seconds", "2", workers=3, PYTHONBREAKPOINT="mysite.debugger.stop"
-    ) as running:
+    service.write("mysite/debugger", DEBUGGER)
+    limits = ["--heartbeat-timeout-seconds", "2", "--boot-timeout-seconds", "4", "--warmup", "mysite.debugger.warm_up"]
+    with service.running(*limits, workers=3, PYTHONBREAKPOINT="mysite.debugger.stop") as running:
         workers = running.wait_until_ready()
+        (service.folder / "debug").touch()
+        running.signal(signal.SIGTTIN)
+        running.server.wait_for("^starting$")
         traced = int(running.server.get("/agree").split()[-2])
         with traced_by_us(traced), open_request(running, "/breaks") as breaks:
             breaking = int(running.server.wait_for(r"^breaks (\d+)")[1])
@@ -183,7 +201,7 @@ def test_a_worker_in_a_debugger_is_not_taken_for_a_stuck_one(service: Service) -
                 assert read_until(attached, b"\r\n\r\n" + str(entered).encode())
         assert {traced, breaking, entered} == set(workers)
         until(lambda: running.server.get("/who").split()[-2] == str(traced).encode(), lambda: running.server.output)
-        assert running.started == workers
+        assert running.wait_for_workers(4)[:3] == workers
         assert "has left" not in running.server.output
         assert running.stop() == 0
 
