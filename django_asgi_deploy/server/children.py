@@ -59,7 +59,7 @@ class Generation(Child):
         self.forks = True
         self.became_worker = False
         self.is_dismissed = False  # not needed any more, its end is no news
-        self.backoff = Backoff(ENDS_TOLERATED)  # of workers that had hardly begun to serve
+        self.backoff = Backoff(ENDS_TOLERATED)  # counts the ends of workers that had hardly begun to serve
         self.vain_starts = 0  # of workers that never served, in a row
         self.newest: Worker | None = None
 

@@ -127,6 +127,19 @@ def until(condition: Callable[[], object], explain: Callable[[], str] = str, sec
     return value
 
 
+def limit_next_starts(service: Service, running: Running, seconds: int) -> list[int]:
+    """BOOT_TIMEOUT_SECONDS for what starts from now on: the first start may take long on a busy machine.
+
+    Returns the pids of the new version's workers.
+    """
+    before = running.wait_until_ready()
+    service.append("mysite/settings", f"ASGI_DEPLOY = {{'BOOT_TIMEOUT_SECONDS': {seconds}}}\n")
+    running.signal(signal.SIGHUP)
+    newest = running.wait_for_workers(2 * running.number)[running.number :]
+    until(lambda: not any(map(is_alive, before)), lambda: running.server.output)
+    return newest
+
+
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

