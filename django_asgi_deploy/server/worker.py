@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
@@ -20,6 +21,7 @@ from django_asgi_deploy.exceptions import ASGIDeployError, ExitStatus
 from django_asgi_deploy.server import private, systemd
 from django_asgi_deploy.server.balance import Balance
 from django_asgi_deploy.server.config import Config
+from django_asgi_deploy.server.deadlines import client_of
 from django_asgi_deploy.server.listening import Listening
 from django_asgi_deploy.server.tie import Tie
 
@@ -283,18 +285,32 @@ class Worker(uvicorn.Server):
         linger_until = loop.time() + (LINGER_SECONDS if self._is_last else self.config.timeout_keep_alive)
         while connections or tasks or not closing.done():
             if loop.time() >= deadline:
-                await self._cut(tasks)
+                await self._cut()
                 return
+            lingers = loop.time() < linger_until
             for connection in list(connections):
-                private.close_after_last_request(connection)
-                if loop.time() >= linger_until and not private.is_busy(connection):
-                    connection.shutdown()
+                _close(connection, if_idle=not lingers)
             await asyncio.sleep(TICK_SECONDS)
 
-    async def _cut(self, tasks: set[asyncio.Task[None]]) -> None:
-        if not tasks:
-            return
-        logger.error("Cancel %d running task(s), timeout graceful shutdown exceeded", len(tasks))
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(list(tasks), timeout=CANCELLED_SECONDS)
+    async def _cut(self) -> None:
+        connections, tasks = self.server_state.connections, self.server_state.tasks
+        if tasks:
+            logger.error("Cancel %d running task(s), timeout graceful shutdown exceeded", len(tasks))
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(list(tasks), timeout=CANCELLED_SECONDS)
+        for connection in list(connections):
+            if connection.transport.get_write_buffer_size():
+                logger.info("%s - cut: The client hasn't read what was sent.", client_of(connection))
+            connection.transport.abort()
+
+
+def _close(connection: Any, *, if_idle: bool) -> None:
+    """A connection that fails to close costs no other one its answer."""
+    try:
+        private.close_after_last_request(connection)
+        if if_idle:
+            private.close_if_idle(connection)
+    except Exception:
+        logger.exception("%s - cut: It couldn't be closed.", client_of(connection))
+        connection.transport.abort()
