@@ -31,6 +31,7 @@ START_UP_GRACE_SECONDS = 0.7  # from the signal to the end while still starting
 OVERTIME_SECONDS = 1.0  # for lifespan shutdown and threads, after the graceful timeout
 LINGER_SECONDS = 0.4  # how long idle connections stay at the end: a request may be on its way
 ORPHAN_SECONDS = 2.0  # for open requests, when the supervisor is gone
+ORPHAN_OVERTIME_SECONDS = 0.5
 CANCELLED_SECONDS = 0.2  # for what is cut: its ``finally`` blocks
 TICK_SECONDS = 0.02
 LAST_WORDS_SECONDS = 0.5
@@ -196,7 +197,7 @@ class Worker(uvicorn.Server):
         self.should_exit = self._is_last = True
         self._drain_delay_seconds = 0
         self._graceful_seconds = min(self._graceful_seconds, ORPHAN_SECONDS)
-        self._leave_within(self._graceful_seconds + OVERTIME_SECONDS)
+        self._leave_within(self._graceful_seconds + ORPHAN_OVERTIME_SECONDS)
         self._cancel_startup()
 
     def _leave_within(self, seconds: float) -> None:
