@@ -135,19 +135,19 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def all_children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def children(supervisor: int) -> list[int]:
     """Those that load the project, or have loaded it: without the watch for the supervisor's end."""
-    return [pid for pid in _all_children(supervisor) if not _is_watch(pid)]
+    return [pid for pid in all_children(supervisor) if not _is_watch(pid)]
 
 
 def watch_of(supervisor: int) -> int:
     """The watch for the supervisor's end."""
-    (pid,) = until(lambda: [pid for pid in _all_children(supervisor) if _is_watch(pid)])
+    (pid,) = until(lambda: [pid for pid in all_children(supervisor) if _is_watch(pid)])
     return pid
-
-
-def _all_children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _is_watch(pid: int) -> bool:

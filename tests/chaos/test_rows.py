@@ -259,7 +259,8 @@ def test_at_a_reload_a_stream_that_listens_ends_and_another_one_is_cut_at_the_de
             assert not read_to_end(deaf).endswith(b"0\r\n\r\n")
         until(lambda: not any(map(is_alive, old)), lambda: running.server.output)
         running.server.wait_for(r"Cancel 1 running task\(s\)")
-        assert running.server.output.count("has left: version 2 takes its place") == 2
+        said = "has left: version 2 takes its place"
+        until(lambda: running.server.output.count(said) == 2, lambda: running.server.output)
         assert running.stop() == 0
 
 
