@@ -560,16 +560,21 @@ def test_nothing_that_is_stuck_outlives_the_supervisor_or_keeps_the_port(service
                 stuck.add(int(running.server.wait_for(rf"^{said} (\d+)")[1]))
             stopped, well = sorted(set(workers) - stuck)
             os.kill(stopped, signal.SIGSTOP)
+            good = (service.folder / "mysite/asgi.py").read_text()
             service.append("mysite/asgi", "import time\nprint('hanging', flush=True)\ntime.sleep(60)\n")
             running.signal(signal.SIGHUP)
             running.server.wait_for("^hanging")
+            service.write("mysite/asgi", good)
             processes = [*children(running.supervisor), watch_of(running.supervisor)]
             os.kill(running.supervisor, signal.SIGKILL)
             killed_at = time.monotonic()
             until(lambda: _refuses(port))
             assert time.monotonic() - killed_at < 10
+            with service.serve("--bind", f"127.0.0.1:{port}") as second:
+                assert b"200 OK" in second.get("/who")
+                assert second.stop() == 0
             until(lambda: not any(map(is_alive, processes)), lambda: running.server.output)
-            assert time.monotonic() - killed_at < 15
+            assert time.monotonic() - killed_at < 20
         assert {*stuck, stopped, well} < set(processes)
         running.server.wait()
         said = [int(pid) for pid in re.findall(r"Process (\d+) is still there 3 s after", running.server.output)]
