@@ -43,36 +43,49 @@ class OrphanWatch:
         if children <= self._known:
             self._known = children
             return
-        if self._channel is None or _has_ended(self._channel):
-            self._start()
-            self._known = set()
-        for pid in children - self._known:
-            self._tell(pid)
+        unknown = children - self._known
         self._known = children
+        if self._channel is None or _has_ended(self._channel):
+            unknown = children
+            try:
+                self._channel = self._start()
+            except OSError as error:
+                self._lines.warning(f"Nobody watches for the supervisor's end: {error.strerror}.")
+                return
+        for pid in unknown:
+            _tell(self._channel, pid)
 
     def dismiss(self) -> None:
-        """Every child has been reaped; returns when the process has ended, too."""
+        """Every child has been reaped: there is nothing to watch for any more."""
         if self._channel is not None:
-            self._channel.close()
-            with suppress(ChildProcessError):  # it has been reaped before
+            if not _has_ended(self._channel):
+                os.kill(self._pid, signal.SIGKILL)  # it may be stopped
                 os.waitpid(self._pid, 0)
+            self._channel.close()
 
-    def _start(self) -> None:
+    def _start(self) -> Channel:
         if self._channel is not None:
             self._channel.close()
-        self._channel, theirs = Channel.pair()
-        with signals_blocked():  # for ever there: who signals all processes of a group means the others
-            self._pid = os.fork()
-            if not self._pid:
-                _live(theirs, self._lines, self._process_name)
-        theirs.close()
+            self._channel = None
+        ours, theirs = Channel.pair()
+        try:
+            with signals_blocked():  # for ever there: who signals all processes of a group means the others
+                self._pid = os.fork()
+                if not self._pid:
+                    _live(theirs, self._lines, self._process_name)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return ours
 
-    def _tell(self, pid: int) -> None:
-        assert self._channel is not None
-        with suppress(OSError):  # an old kernel, or a sandbox
-            descriptor = os.pidfd_open(pid)
-            self._channel.send(pid=pid, descriptors=[descriptor])
-            os.close(descriptor)
+
+def _tell(channel: Channel, pid: int) -> None:
+    with suppress(OSError):  # an old kernel, or a sandbox
+        descriptor = os.pidfd_open(pid)
+        channel.send(pid=pid, descriptors=[descriptor])
+        os.close(descriptor)
 
 
 def _has_ended(channel: Channel) -> bool:
