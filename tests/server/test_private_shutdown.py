@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from django_asgi_deploy.server import private
+from django_asgi_deploy.server import private, worker
 from tests.server.test_tls import make_pair
 from tests.utils import DEADLINE_SECONDS
 
@@ -203,6 +204,27 @@ def test_a_websocket_whose_client_does_not_read_is_closed_however_often_it_is_to
             assert (await reader.read()).endswith(SERVICE_RESTART)
 
     run(test)
+
+
+def test_a_connection_that_fails_to_close_is_cut_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    """One protocol's trouble must not end a worker that answers others."""
+
+    class Broken(WebSocketsSansIOProtocol):
+        def shutdown(self) -> None:
+            raise RuntimeError("no way out")
+
+    async def test() -> None:
+        async with wired(ws=Broken) as (wire, reader, writer):
+            wire.gate.set()
+            writer.write(HANDSHAKE)
+            await reader.readuntil(b"\r\n\r\n")
+            worker._close(wire.connection, if_idle=False)
+            await reader.read()
+            await until(lambda: not wire.state.connections)
+
+    run(test)
+    assert "no way out" in caplog.text
+    assert "cut: It couldn't be closed." in caplog.text
 
 
 # ------------------------------------------------------------------ certificates
