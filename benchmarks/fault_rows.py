@@ -25,7 +25,7 @@ from tests.chaos.load import Connection, Load  # noqa: E402 - after the path is 
 from tests.chaos.service import (  # noqa: E402
     Running,
     Service,
-    children,
+    all_children,
     is_alive,
     open_request,
     read_to_end,
@@ -486,7 +486,7 @@ def our_memory() -> tuple[float, float]:
     site = six_apps()
     with free_port() as port:
         command = ["manage.py", "runasgi", str(port), "--workers", "4"]
-    return measured(site, command, port, processes=6)
+    return measured(site, command, port, processes=7)
 
 
 def gunicorns_memory(worker: str) -> tuple[float, float]:
@@ -525,11 +525,11 @@ def measured(site: Service, command: list[str], port: int, processes: int) -> tu
             time.sleep(0.005)
         seconds = time.monotonic() - started
         pid = server.process.pid
-        until(lambda: len(children(pid)) == processes - 1)
+        until(lambda: len(all_children(pid)) == processes - 1)
         with Load(port, each=1) as load:
             load.wait_for_more(200)
-        until(lambda: len(children(pid)) == processes - 1)
-        return sum(map(pss, [pid, *children(pid)])), seconds
+        until(lambda: len(all_children(pid)) == processes - 1)
+        return sum(map(pss, [pid, *all_children(pid)])), seconds
 
 
 def answers(port: int) -> bool:

@@ -81,6 +81,7 @@ LEVELS = {
     "server.lines": 1,
     "server.title": 1,
     "server.children": 2,
+    "server.orphans": 2,
     "server.tie": 2,
     "server.generation": 2,
     "server.warmup": 2,
@@ -205,7 +206,7 @@ LEVELS = {
     "pytest_plugin": 9,
 }
 WITHOUT_DJANGO = re.compile(
-    r"exceptions|types|shutdown|addresses|origins|prefixes|proxies|lines|logging|layers\.(wrap|mount|forward|websocket|limits|proxy|observe|accesslog)|deployment\.convert|server\.(channel|processes|plan|pidfile|signals|lines|title|children|handover|become|supervisor|supervise|systemd|sockets|owner|backlog|unlink)"
+    r"exceptions|types|shutdown|addresses|origins|prefixes|proxies|lines|logging|layers\.(wrap|mount|forward|websocket|limits|proxy|observe|accesslog)|deployment\.convert|server\.(channel|processes|plan|pidfile|signals|lines|title|children|orphans|handover|become|supervisor|supervise|systemd|sockets|owner|backlog|unlink)"
 )
 
 

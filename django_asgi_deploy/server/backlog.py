@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 from array import array
+from contextlib import suppress
 
 SETTLE_SECONDS = 0.2  # for handshakes that have begun: the client's last word takes a journey there and back
 
@@ -49,10 +50,21 @@ def refuse_new(sock: socket.socket) -> bool:
     return True
 
 
+def refuse_all(sock: socket.socket) -> None:
+    """Have new connections be refused from now on, whoever else has ``sock``: a worker that is stuck can't close it.
+
+    Only ``close`` does so where the system doesn't let a listening socket be shut down.
+    """
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
 def is_empty_for_good(sock: socket.socket) -> bool:
     """Whether none can join the queue of ``sock``, from which ``accept`` has just got nothing."""
-    if sys.platform != "linux" or sock.family != socket.AF_UNIX:
+    if sys.platform != "linux":
         return False
+    if sock.family != socket.AF_UNIX:
+        return not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     poll = select.poll()
     poll.register(sock, select.POLLRDHUP)
     return bool(poll.poll(0))

@@ -15,7 +15,13 @@ import ssl
 from collections.abc import Callable, Sequence
 
 from django_asgi_deploy.exceptions import AddressError
-from django_asgi_deploy.server.backlog import SETTLE_SECONDS, BorrowedSocket, is_empty_for_good, refuse_new
+from django_asgi_deploy.server.backlog import (
+    SETTLE_SECONDS,
+    BorrowedSocket,
+    is_empty_for_good,
+    refuse_all,
+    refuse_new,
+)
 from django_asgi_deploy.server.balance import Balance
 
 logger = logging.getLogger("django_asgi_deploy.server")
@@ -131,6 +137,8 @@ class Listener:
             for _ in range(self._backlog + 1):  # the most that ours can hold; of a borrowed one there is no end
                 if not self._accept(sock):
                     break
+            if not isinstance(sock, BorrowedSocket):
+                refuse_all(sock)
 
     # ------------------------------------------------------------------ accepting
 

@@ -1,5 +1,6 @@
 """What the supervisor obeys: it never imports the project, so each generation tells it."""
 
+import os
 from typing import Any, NamedTuple
 
 
@@ -24,6 +25,11 @@ class Plan(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         return self._asdict()
+
+    def draw_max_requests(self) -> int | None:
+        """After how many one worker is to be replaced: a number of its own, so that not all are it at once."""
+        jitter = int.from_bytes(os.urandom(4)) % (self.max_requests_jitter + 1)
+        return self.max_requests and self.max_requests + jitter
 
     @property
     def budget_seconds(self) -> int:

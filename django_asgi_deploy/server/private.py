@@ -22,8 +22,7 @@ CLOSE = (b"connection", b"close")
 def close_after_last_request(connection: Any) -> None:
     """Have a connection answer what was sent on it, and close behind the last answer; a WebSocket is closed (1012)."""
     if not (isinstance(connection, HttpToolsProtocol) or _is_h11(connection)):
-        if not is_busy(connection):
-            connection.shutdown()
+        close_if_idle(connection)
         return
     if isinstance(connection.server_state, _LeavingState):
         return  # it has been told
@@ -31,6 +30,15 @@ def close_after_last_request(connection: Any) -> None:
     if newest is not None and not newest.response_started:
         newest.default_headers = _ClosingHeaders(newest.default_headers, connection)
     connection.server_state = _LeavingState(connection)  # what later requests look at
+
+
+def close_if_idle(connection: Any) -> None:
+    """Close a connection on which nothing is under way; it ends when its client has read what was written.
+
+    Only once: the WebSocket protocols raise when they are to close a second time.
+    """
+    if not is_busy(connection) and not connection.transport.is_closing():
+        connection.shutdown()
 
 
 def is_busy(connection: Any) -> bool:

@@ -23,6 +23,7 @@ from django_asgi_deploy.server.children import ENDS_TOLERATED, Child, Generation
 from django_asgi_deploy.server.clock import Clock
 from django_asgi_deploy.server.handover import Handover
 from django_asgi_deploy.server.lines import Lines
+from django_asgi_deploy.server.orphans import OrphanWatch
 from django_asgi_deploy.server.plan import Plan
 from django_asgi_deploy.server.signals import Signals
 from django_asgi_deploy.server.title import set_title
@@ -46,6 +47,7 @@ class Supervisor:
         self.lines = lines
         self.signals = signals
         self.clock = Clock()
+        self.orphan_watch = OrphanWatch(lines, handover.process_name)
         self.balance = Balance(max(LEAST_SEATS, SEATS_PER_WORKER * handover.plan.workers))
         self.watchdog_seconds = systemd.watchdog_seconds()
         self.next_watchdog = 0.0
@@ -67,6 +69,7 @@ class Supervisor:
     def run(self) -> ExitStatus:
         self._begin()
         while not self.stopping or self.workers or self.generations:
+            self.orphan_watch.keep(child.pid for child in [*self.generations, *self.workers])
             self._wait()
             for sig in self.signals.taken():
                 self._on_signal(sig)
@@ -80,6 +83,7 @@ class Supervisor:
                 self._close_if_all_serve()
             else:
                 self._reconcile()
+        self.orphan_watch.dismiss()
         return self.status
 
     # ------------------------------------------------------------------ waiting and hearing
@@ -383,9 +387,7 @@ class Supervisor:
 
     def _start_worker(self, generation: Generation) -> None:
         generation.newest = worker = self._worker_of(generation)
-        plan = generation.plan or self.plan
-        jitter = int.from_bytes(os.urandom(4)) % (plan.max_requests_jitter + 1)
-        worker.max_requests = plan.max_requests and plan.max_requests + jitter
+        worker.max_requests = (generation.plan or self.plan).draw_max_requests()
         self.workers.append(worker)
 
     def _worker_of(self, generation: Generation) -> Worker:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
@@ -20,6 +21,7 @@ from django_asgi_deploy.exceptions import ASGIDeployError, ExitStatus
 from django_asgi_deploy.server import private, systemd
 from django_asgi_deploy.server.balance import Balance
 from django_asgi_deploy.server.config import Config
+from django_asgi_deploy.server.deadlines import client_of
 from django_asgi_deploy.server.listening import Listening
 from django_asgi_deploy.server.tie import Tie
 
@@ -29,6 +31,7 @@ START_UP_GRACE_SECONDS = 0.7  # from the signal to the end while still starting
 OVERTIME_SECONDS = 1.0  # for lifespan shutdown and threads, after the graceful timeout
 LINGER_SECONDS = 0.4  # how long idle connections stay at the end: a request may be on its way
 ORPHAN_SECONDS = 2.0  # for open requests, when the supervisor is gone
+ORPHAN_OVERTIME_SECONDS = 0.5
 CANCELLED_SECONDS = 0.2  # for what is cut: its ``finally`` blocks
 TICK_SECONDS = 0.02
 LAST_WORDS_SECONDS = 0.5
@@ -194,7 +197,7 @@ class Worker(uvicorn.Server):
         self.should_exit = self._is_last = True
         self._drain_delay_seconds = 0
         self._graceful_seconds = min(self._graceful_seconds, ORPHAN_SECONDS)
-        self._leave_within(self._graceful_seconds + OVERTIME_SECONDS)
+        self._leave_within(self._graceful_seconds + ORPHAN_OVERTIME_SECONDS)
         self._cancel_startup()
 
     def _leave_within(self, seconds: float) -> None:
@@ -283,18 +286,32 @@ class Worker(uvicorn.Server):
         linger_until = loop.time() + (LINGER_SECONDS if self._is_last else self.config.timeout_keep_alive)
         while connections or tasks or not closing.done():
             if loop.time() >= deadline:
-                await self._cut(tasks)
+                await self._cut()
                 return
+            lingers = loop.time() < linger_until
             for connection in list(connections):
-                private.close_after_last_request(connection)
-                if loop.time() >= linger_until and not private.is_busy(connection):
-                    connection.shutdown()
+                _close(connection, if_idle=not lingers)
             await asyncio.sleep(TICK_SECONDS)
 
-    async def _cut(self, tasks: set[asyncio.Task[None]]) -> None:
-        if not tasks:
-            return
-        logger.error("Cancel %d running task(s), timeout graceful shutdown exceeded", len(tasks))
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(list(tasks), timeout=CANCELLED_SECONDS)
+    async def _cut(self) -> None:
+        connections, tasks = self.server_state.connections, self.server_state.tasks
+        if tasks:
+            logger.error("Cancel %d running task(s), timeout graceful shutdown exceeded", len(tasks))
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(list(tasks), timeout=CANCELLED_SECONDS)
+        for connection in list(connections):
+            if connection.transport.get_write_buffer_size():
+                logger.info("%s - cut: The client hasn't read what was sent.", client_of(connection))
+            connection.transport.abort()
+
+
+def _close(connection: Any, *, if_idle: bool) -> None:
+    """A connection that fails to close costs no other one its answer."""
+    try:
+        private.close_after_last_request(connection)
+        if if_idle:
+            private.close_if_idle(connection)
+    except Exception:
+        logger.exception("%s - cut: It couldn't be closed.", client_of(connection))
+        connection.transport.abort()

@@ -148,8 +148,27 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def children(pid: int) -> list[int]:
+def all_children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def children(supervisor: int) -> list[int]:
+    """Those that load the project, or have loaded it: without the watch for the supervisor's end."""
+    return [pid for pid in all_children(supervisor) if not _is_watch(pid)]
+
+
+def watch_of(supervisor: int) -> int:
+    """The watch for the supervisor's end."""
+    (pid,) = until(lambda: [pid for pid in all_children(supervisor) if _is_watch(pid)])
+    return pid
+
+
+def _is_watch(pid: int) -> bool:
+    """Whether it is a fork of the supervisor, and so has its command line."""
+    try:
+        return b"supervise.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False  # it has ended meanwhile
 
 
 def open_request(running: Running, path: str) -> socket.socket:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from django_asgi_deploy.server.backlog import refuse_new
+from django_asgi_deploy.server.backlog import is_empty_for_good, refuse_all, refuse_new
 from django_asgi_deploy.server.listener import Listener
 from tests.server.test_listener import LOOPS, workers
 from tests.utils import DEADLINE_SECONDS, until
@@ -65,6 +65,20 @@ def test_a_closed_queue_gives_what_it_holds_and_takes_no_more(family: int, tmp_p
         address = listener.getsockname()
     with socket.socket(family) as late, pytest.raises(ConnectionRefusedError):
         late.connect(address)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
+def test_one_of_those_that_share_a_socket_can_end_it_for_all(family: int, tmp_path: Path) -> None:
+    """The other one may be stuck; another instance can have the address meanwhile."""
+    with listening(family, tmp_path) as listener, listener.dup() as stuck:
+        assert not is_empty_for_good(stuck)
+        refuse_all(listener)
+        with pytest.raises(ConnectionRefusedError):
+            client_of(stuck)
+        assert is_empty_for_good(stuck)
+        stuck.settimeout(0)
+        with pytest.raises(OSError, match=r"unavailable|Invalid argument"):
+            stuck.accept()
 
 
 @pytest.mark.parametrize("beside", [[], [socket.AF_INET]])

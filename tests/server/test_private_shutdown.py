@@ -2,17 +2,27 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from django_asgi_deploy.server import private
+from django_asgi_deploy.server import private, worker
+from tests.server.test_tls import make_pair
 from tests.utils import DEADLINE_SECONDS
 
+WEBSOCKETS = ["websockets-sansio", "wsproto", "websockets"]
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+SERVICE_RESTART = b"\x88\x02\x03\xf4"  # a close frame with the code 1012
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 IMPLEMENTATIONS = ["httptools", "h11"]
 
@@ -20,16 +30,21 @@ IMPLEMENTATIONS = ["httptools", "h11"]
 class Wire:
     """One connection of uvicorn's, with an application that answers when it is let go."""
 
-    def __init__(self, implementation: str) -> None:
+    def __init__(self, **implementation: Any) -> None:
         self.gate = asyncio.Event()
         self.running = 0
-        self.config = uvicorn.Config(self.app, http=implementation, lifespan="off", log_config=None, interface="asgi3")
+        self.config = uvicorn.Config(self.app, lifespan="off", log_config=None, interface="asgi3", **implementation)
         self.config.load()
         self.state = ServerState()
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         self.running += 1
         await self.gate.wait()
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            while True:
+                await send({"type": "websocket.send", "bytes": bytes(65536)})
+                await asyncio.sleep(0)  # sending is no pause for uvicorn, not even to a client that has left
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
@@ -43,8 +58,10 @@ class Wire:
 
 
 @asynccontextmanager
-async def wired(implementation: str) -> AsyncIterator[tuple[Wire, asyncio.StreamReader, asyncio.StreamWriter]]:
-    wire = Wire(implementation)
+async def wired(
+    http: str = "httptools", ws: Any = "none"
+) -> AsyncIterator[tuple[Wire, asyncio.StreamReader, asyncio.StreamWriter]]:
+    wire = Wire(http=http, ws=ws)
     ours, theirs = socket.socketpair()
 
     def protocol() -> asyncio.Protocol:
@@ -57,8 +74,10 @@ async def wired(implementation: str) -> AsyncIterator[tuple[Wire, asyncio.Stream
     finally:
         writer.close()
         await writer.wait_closed()
-        while wire.state.connections:  # noqa: ASYNC110 - of uvicorn's, which has no event for it
-            await asyncio.sleep(0)
+        for task in wire.state.tasks:
+            task.cancel()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await until(lambda: not wire.state.connections)
 
 
 def run(test: Callable[[], Any]) -> None:
@@ -71,7 +90,7 @@ def run(test: Callable[[], Any]) -> None:
 
 async def until(condition: Callable[[], object]) -> None:
     while not condition():  # noqa: ASYNC110 - of uvicorn's, which has no event for it
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -146,3 +165,102 @@ def test_a_connection_that_is_receiving_a_head_or_a_body_is_busy(implementation:
             assert b"connection: close" in (await reader.read()).lower()
 
     run(test)
+
+
+# ------------------------------------------------------------------ WebSockets
+
+# uvicorn has one that it calls deprecated, and so do websockets, and serves it.
+deprecated = pytest.mark.filterwarnings("ignore:.*deprecated", "ignore::DeprecationWarning")
+
+
+@deprecated
+@pytest.mark.parametrize("implementation", WEBSOCKETS)
+def test_a_websocket_is_busy_until_its_handshake_is_over(implementation: str) -> None:
+    async def test() -> None:
+        async with wired(ws=implementation) as (wire, reader, writer):
+            writer.write(HANDSHAKE)
+            await until(lambda: wire.running)
+            assert private.is_busy(wire.connection)
+            wire.tell()
+            wire.gate.set()
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            await until(lambda: not private.is_busy(wire.connection))
+            writer.transport.abort()
+
+    run(test)
+
+
+@deprecated
+@pytest.mark.parametrize("implementation", WEBSOCKETS)
+def test_a_websocket_whose_client_does_not_read_is_closed_however_often_it_is_told(implementation: str) -> None:
+    async def test() -> None:
+        async with wired(ws=implementation) as (wire, reader, writer):
+            wire.gate.set()
+            writer.write(HANDSHAKE)
+            await until(lambda: wire.state.connections and wire.connection.transport.get_write_buffer_size())
+            wire.tell()
+            wire.tell()
+            assert wire.connection.transport.is_closing()
+            assert (await reader.read()).endswith(SERVICE_RESTART)
+
+    run(test)
+
+
+def test_a_connection_that_fails_to_close_is_cut_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    """One protocol's trouble must not end a worker that answers others."""
+
+    class Broken(WebSocketsSansIOProtocol):
+        def shutdown(self) -> None:
+            raise RuntimeError("no way out")
+
+    async def test() -> None:
+        async with wired(ws=Broken) as (wire, reader, writer):
+            wire.gate.set()
+            writer.write(HANDSHAKE)
+            await reader.readuntil(b"\r\n\r\n")
+            worker._close(wire.connection, if_idle=False)
+            await reader.read()
+            await until(lambda: not wire.state.connections)
+
+    run(test)
+    assert "no way out" in caplog.text
+    assert "cut: It couldn't be closed." in caplog.text
+
+
+# ------------------------------------------------------------------ certificates
+
+
+def test_a_fresh_context_has_what_is_in_the_certificates_files_now(tmp_path: Path) -> None:
+    files = {"ssl_certfile": tmp_path / "cert.pem", "ssl_keyfile": tmp_path / "key.pem"}
+
+    def put(pair: tuple[bytes, bytes]) -> None:
+        for file, text in zip(files.values(), pair, strict=True):
+            file.write_bytes(text)
+
+    old, new = make_pair(tmp_path), make_pair(tmp_path)
+    put(old)
+    config = uvicorn.Config(Wire().app, **files)  # type: ignore[arg-type]
+    config.load()
+    assert config.ssl is not None
+    put(new)
+    assert [certificate_of(context) for context in (config.ssl, private.fresh_ssl_context(config))] == [old[0], new[0]]
+    put((old[0], new[1]))
+    with pytest.raises(ssl.SSLError):
+        private.fresh_ssl_context(config)
+    assert certificate_of(config.ssl) == old[0]
+
+
+def certificate_of(context: ssl.SSLContext) -> bytes:
+    """What a client would get, in PEM."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    client = trusting.wrap_bio(to_client, to_server)
+    for side in (client, server, client):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    certificate = client.getpeercert(binary_form=True)
+    assert certificate is not None
+    return ssl.DER_cert_to_PEM_cert(certificate).encode()
