@@ -167,6 +167,12 @@ class Settings:
     )
     root_path: str | None = option(
         None,
+    reuse_port: Literal["off", "on"] = option(
+        "off",
+        "network",
+        "on: other programs of the same user that ask for it, too, may listen on the same TCP ports, as two releases "
+        "do for a moment; the kernel divides the connections among them.",
+    )
         "proxy",
         "Prefix that the site is served under, such as /shop, whether the proxy strips it or not.",
         check=check_root_path,
@@ -576,6 +582,11 @@ def _twice(settings: Settings, key: str) -> list[str]:
 
 
 def _supervisor_contradictions(settings: Settings) -> list[str]:
+    if settings.reuse_port == "on" and not IS_LINUX:
+        problems.append(
+            f"REUSE_PORT ({settings.origins['REUSE_PORT']}): needs Linux; elsewhere, the system doesn't divide the "
+            "connections among those that share a port."
+        )
     problems = []
     needing = settings.needs_supervisor
     if needing and settings.supervisor == "off":

@@ -100,7 +100,7 @@ def _serve_alone(
     settings: Settings, command: Command, on_ready: Callable[[str], None], *, brief: bool, is_last: bool
 ) -> ExitStatus:
     with ExitStack() as cleanup:
-        sockets = cleanup.enter_context(Sockets([parse_address(text) for text in settings.bind]))
+        sockets = cleanup.enter_context(_open_sockets(settings))
         cleanup.enter_context(_pid_file(settings.pid_file))
         project, config = _load(settings, command)
         if not brief:
@@ -129,7 +129,7 @@ def _serve_alone(
 
 def _become_supervisor(settings: Settings, colour: bool | None) -> tuple[Channel, Message]:
     with ExitStack() as cleanup:  # not reached by the fork, nor by the supervisor
-        sockets = cleanup.enter_context(Sockets([parse_address(text) for text in settings.bind]))
+        sockets = cleanup.enter_context(_open_sockets(settings))
         cleanup.enter_context(_pid_file(settings.pid_file))
         folder = multiprocess.make_folder() if settings.metrics_path else None
         cleanup.callback(multiprocess.remove_folder, folder)
@@ -208,6 +208,10 @@ def _pid_file(path: str | None) -> Iterator[None]:
     if path is None:
         yield
         return
+def _open_sockets(settings: Settings) -> Sockets:
+    return Sockets([parse_address(text) for text in settings.bind], reuse_port=settings.reuse_port == "on")
+
+
     file = PidFile(path)
     file.write()
     try:
