@@ -169,6 +169,7 @@ def _serve_for_supervisor(settings: Settings, command: Command, channel: Channel
         Plan.of(settings, settings.workers),
         settings.preload,
         before_fork=_close_connections,
+    systemd.forget_watchdog()
         advise=advise if told["announces"] else None,
     )
     if duty is None:

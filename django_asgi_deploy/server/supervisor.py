@@ -495,6 +495,7 @@ class Supervisor:
         deadlines += [until for until in pauses if until > time.monotonic()]
         return min(deadlines, default=float("inf"))
 
+        deadlines += [self.next_watchdog] if self.watchdog_seconds else []
     def _watch(self) -> None:
         now = time.monotonic()
         if self.watchdog_seconds and now >= self.next_watchdog:

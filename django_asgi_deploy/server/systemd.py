@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 FIRST_DESCRIPTOR = 3
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+_WATCHDOG_VARIABLES = ("WATCHDOG_PID", "WATCHDOG_USEC")
 
 
 class NotActivatedError(Exception):
@@ -72,6 +73,14 @@ def watchdog_seconds() -> float | None:
     if not microseconds.isdecimal() or int(microseconds) == 0 or pid not in ("", str(os.getpid())):
         return None
     return int(microseconds) / 1_000_000
+
+
+def forget_watchdog() -> None:
+    """In what the supervisor starts: it is the supervisor that says so, and what a worker said in its place would hide
+    its silence, where WATCHDOG_PID isn't set.
+    """
+    for name in _WATCHDOG_VARIABLES:
+        os.environ.pop(name, None)
 
 
 def _in_one_line(value: str | int) -> str:
