@@ -65,7 +65,7 @@ def run(
     limit_exit()
     with _stopped_by_signal():
         tied = Channel.inherited()
-        if tied is None and settings.is_supervised:
+        if tied is None and (settings.is_supervised or _is_to_reap(settings)):
             tied = _become_supervisor(settings, command.colour)
         if tied:
             channel, told = tied
@@ -128,6 +128,14 @@ def _serve_alone(
 
 
 def _become_supervisor(settings: Settings, colour: bool | None) -> tuple[Channel, Message]:
+def _is_to_reap(settings: Settings) -> bool:
+    """Whether this is process 1, as in a container: whoever loses its parent becomes its child.
+
+    A worker can't reap those: it would take the statuses of the programs that the project waits for.
+    """
+    return settings.supervisor == "auto" and sys.platform == "linux" and os.getpid() == 1
+
+
     with ExitStack() as cleanup:  # not reached by the fork, nor by the supervisor
         sockets = cleanup.enter_context(_open_sockets(settings))
         cleanup.enter_context(_pid_file(settings.pid_file))
