@@ -226,7 +226,7 @@ class Supervisor:
         return ours, pid
 
     def _on_loaded(self, generation: Generation, message: Message) -> None:
-        generation.plan = Plan(**message["plan"])
+        generation.plan = Plan.received(message["plan"])
         generation.forks = message["forks"]
         if not generation.forks:
             self.lines.info(f"Each worker gets an interpreter of its own: {message['why_not']}.")
@@ -261,6 +261,8 @@ class Supervisor:
             systemd.notify(READY=1, STATUS=f"Version {generation.number} serves.")
         if generation.plan.workers != self.plan.workers:  # otherwise what signals have made of the number counts
             self.wanted = generation.plan.workers
+            rule = generation.plan.workers_rule
+            self.lines.info(f"WORKERS is {self.wanted} now" + (f": {rule}." if rule else "."))
         self.plan = generation.plan
         for worker in self.workers:
             if worker.generation is not generation:
@@ -493,9 +495,9 @@ class Supervisor:
         deadlines = [child.kill_at for child in [*self.generations, *self.workers] if child.kill_at is not None]
         pauses = [generation.not_before for generation in (self.coming, self.current) if generation]
         deadlines += [until for until in pauses if until > time.monotonic()]
+        deadlines += [self.next_watchdog] if self.watchdog_seconds else []
         return min(deadlines, default=float("inf"))
 
-        deadlines += [self.next_watchdog] if self.watchdog_seconds else []
     def _watch(self) -> None:
         now = time.monotonic()
         if self.watchdog_seconds and now >= self.next_watchdog:
