@@ -17,7 +17,7 @@ from django_asgi_deploy.exceptions import AddressError, ExitStatus
 from django_asgi_deploy.server import systemd
 from django_asgi_deploy.server.backlog import BorrowedSocket
 from django_asgi_deploy.server.owner import Owner, owner_of_port, owner_of_unix_socket
-from django_asgi_deploy.server.unlink import unlink_if_still_ours
+from django_asgi_deploy.server.unlink import MadeFile
 
 MOST_SOCKETS = 250  # go to a worker in one message, with the table of the workers and its channel
 _RETRY_SECONDS = 0.05
@@ -37,7 +37,7 @@ class Sockets:
 
     def __init__(self, addresses: Sequence[Address], *, reuse_port: bool = False) -> None:
         self.sockets: list[socket.socket] = []
-        self.made: list[tuple[str, int]] = []  # path and inode of each unix socket
+        self.made: list[MadeFile] = []  # of each unix socket
         self._addresses = addresses
         self._reuse_port = reuse_port
         try:
@@ -63,8 +63,8 @@ class Sockets:
     def close(self) -> None:
         for sock in self.sockets:
             sock.close()
-        for path, inode in self.made:
-            unlink_if_still_ours(path, inode)
+        for file in self.made:
+            file.unlink_if_still_ours()
         self.made.clear()
 
     def close_copies(self) -> None:
@@ -144,7 +144,7 @@ class Sockets:
         with _alone_in(os.path.dirname(address.path) or "."):
             _remove_stale(address)
             sock.bind(address.path)
-            self.made.append((address.path, os.stat(address.path).st_ino))
+            self.made.append(MadeFile.of(address.path))
 
 
 def _resolve(address: TCPAddress) -> list[tuple[int, str]]:
