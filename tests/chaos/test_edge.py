@@ -116,11 +116,11 @@ def test_the_watchdog_hears_the_supervisor_alone_and_in_time(service: Service, t
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
         with run_server(["sh", "-c", words, "sh", *COMMAND], service.folder, environment) as server:
             running = Running(server, 2)
+            while not hear()[0].startswith("READY=1"):
+                pass
             workers = running.wait_until_ready()
             for pid in workers:
                 os.kill(pid, signal.SIGSTOP)
-            while not hear()[0].startswith("READY=1"):
-                pass
             began = time.monotonic()
             heard = [hear() for _ in range(20)]
             assert set(heard) == {("WATCHDOG=1", running.supervisor)}
