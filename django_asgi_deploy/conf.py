@@ -16,6 +16,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from django_asgi_deploy.addresses import parse_address
@@ -25,7 +26,7 @@ from django_asgi_deploy.options import Option, option, options_of
 from django_asgi_deploy.origins import OriginPattern
 from django_asgi_deploy.prefixes import parse_prefix
 from django_asgi_deploy.proxies import CLIENT_HEADERS, check_forwarded_header, parse_proxy
-from django_asgi_deploy.server import channel, systemd
+from django_asgi_deploy.server import channel, cpus, systemd
 
 PREFIX = "ASGI_DEPLOY_"
 
@@ -45,6 +46,7 @@ GROUPS = {
 
 
 SETTINGS = "settings.ASGI_DEPLOY"
+IS_LINUX = sys.platform == "linux"
 
 # Options that ask for something that only a supervisor can do.
 OF_THE_SUPERVISOR = (
@@ -165,6 +167,12 @@ class Settings:
     backlog: int = option(
         2048, "network", "Connections that may wait in the kernel until they are accepted.", minimum=1
     )
+    reuse_port: Literal["off", "on"] = option(
+        "off",
+        "network",
+        "on: other programs of the same user that ask for it, too, may listen on the same TCP ports, as two releases "
+        "do for a moment; the kernel divides the connections among them.",
+    )
     root_path: str | None = option(
         None,
         "proxy",
@@ -194,11 +202,18 @@ class Settings:
     ssl_handshake_timeout_seconds: int = option(
         10, "tls", "Seconds that a client may take for the TLS handshake.", minimum=1
     )
-    workers: int = option(1, "processes", "Worker processes.", minimum=1)
+    workers: int | Literal["auto"] = option(
+        1,
+        "processes",
+        "Worker processes; auto: one for each CPU that this process may use, by its affinity and by the quota of its "
+        "control group, as containers have one.",
+        minimum=1,
+    )
     supervisor: Literal["auto", "on", "off"] = option(
         "auto",
         "processes",
-        "A process that watches and replaces the workers: auto has one if there are several, or an option needs it.",
+        "A process that watches and replaces the workers: auto has one if there may be several, if an option needs it, "
+        "and as process 1 of a container.",
     )
     preload: Literal["auto", "on", "off"] = option(
         "auto",
@@ -357,10 +372,23 @@ class Settings:
         for each in OPTIONS.values():
             yield each, getattr(self, each.name), self.origins.get(each.key, "default")
 
+    @cached_property
+    def workers_decided(self) -> tuple[int, str]:
+        """How many workers there are to be now, and the rule that says so; "" where a number was given."""
+        if self.workers != "auto":
+            return self.workers, ""
+        return cpus.count() if IS_LINUX else (1, "more need Linux")
+
     @property
     def needs_supervisor(self) -> list[str]:
-        """The options that were given and that only a supervisor can obey, each with its origin."""
+        """The options that were given and that only a supervisor can obey, each with its origin.
+
+        WORKERS = "auto" is one of them even if it comes to one worker: on the next machine, or at the next SIGHUP, it
+        may be more, and the signals are to mean the same.
+        """
         given = [key for key in OF_THE_SUPERVISOR if getattr(self, key.lower()) != OPTIONS[key].default]
+        if self.workers == "auto" and not IS_LINUX:
+            given.remove("WORKERS")
         return [f"{key} ({self.origins[key]})" for key in given]
 
     @property
@@ -435,9 +463,9 @@ class _Draft:
         count = environ.get("WEB_CONCURRENCY", "")
         if not count:
             return
-        if not (count.isdecimal() and int(count)):
-            self.notes.append(f"WEB_CONCURRENCY={count} is ignored: expected a number of workers.")
-        elif sys.platform == "linux" or count == "1":
+        if count != "auto" and not (count.isdecimal() and int(count)):
+            self.notes.append(f"WEB_CONCURRENCY={count} is ignored: expected a number of workers, or auto.")
+        elif IS_LINUX or count in ("1", "auto"):
             self._take_text(OPTIONS["WORKERS"], count, "WEB_CONCURRENCY", f"WEB_CONCURRENCY={count}")
         else:
             self.notes.append(f"WEB_CONCURRENCY={count} is ignored: more than one worker needs Linux.")
@@ -554,6 +582,11 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(f"MOUNTS ({settings.origins['MOUNTS']}): two of {prefixes} are the same.")
     twice = {text for text in settings.bind if settings.bind.count(text) > 1 and not _takes_any_port(text)}
     problems += [f"BIND: {text!r} is given twice." for text in sorted(twice)]
+    if settings.reuse_port == "on" and not IS_LINUX:
+        problems.append(
+            f"REUSE_PORT ({settings.origins['REUSE_PORT']}): needs Linux; elsewhere, the system doesn't divide the "
+            "connections among those that share a port."
+        )
     if not settings.bind:
         problems.append("BIND is empty: nothing to listen on; leave it out for 127.0.0.1:8000.")
     return problems
@@ -583,7 +616,7 @@ def _supervisor_contradictions(settings: Settings) -> list[str]:
             f"SUPERVISOR = 'off' ({settings.origins['SUPERVISOR']}): {', '.join(needing)} "
             f"need{'s' * (len(needing) == 1)} the supervisor; leave SUPERVISOR out."
         )
-    elif settings.is_supervised and sys.platform != "linux":
+    elif settings.is_supervised and not IS_LINUX:
         what = ", ".join(needing) or f"SUPERVISOR ({settings.origins['SUPERVISOR']})"
         problems.append(f"{what}: the supervisor needs Linux. On this system, one worker without these options serves.")
     if settings.pid_file and sys.platform == "win32":
@@ -624,16 +657,25 @@ def as_environment(command_line: Mapping[str, Any]) -> dict[str, str]:
 
 
 def as_text(settings: Settings) -> str:
-    """A table of key, value and origin."""
-    rows = [(each.key, json.dumps(value, default=repr), origin) for each, value, origin in settings.items()]
+    """A table of key, value and origin; behind that, what an "auto" comes to."""
+    rows = []
+    for each, value, origin in settings.items():
+        if decided := _decided(settings, each.key):
+            origin += f" ({decided[0]} now: {decided[1]})"
+        rows.append((each.key, json.dumps(value, default=repr), origin))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for key, value, origin in rows)
 
 
 def as_json(settings: Settings) -> str:
-    """``{"KEY": {"value": ..., "origin": "..."}, ...}``"""
-    return json.dumps(
-        {each.key: {"value": value, "origin": origin} for each, value, origin in settings.items()},
-        indent=2,
-        default=repr,
-    )
+    """``{"KEY": {"value": ..., "origin": "..."}, ...}``, and ``now`` and ``rule`` where "auto" comes to something."""
+    shown: dict[str, dict[str, Any]] = {}
+    for each, value, origin in settings.items():
+        shown[each.key] = {"value": value, "origin": origin}
+        if decided := _decided(settings, each.key):
+            shown[each.key] |= {"now": decided[0], "rule": decided[1]}
+    return json.dumps(shown, indent=2, default=repr)
+
+
+def _decided(settings: Settings, key: str) -> tuple[int, str] | None:
+    return settings.workers_decided if key == "WORKERS" and settings.workers == "auto" else None

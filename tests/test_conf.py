@@ -1,6 +1,7 @@
 """The configuration: four sources, one answer."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from pytest_django import Settings
 from django_asgi_deploy import conf
 from django_asgi_deploy import options as declaring
 from django_asgi_deploy.exceptions import ConfigurationError
+from django_asgi_deploy.server import cpus
 
 
 @pytest.fixture(autouse=True)
@@ -88,12 +90,28 @@ def test_web_concurrency_is_the_number_of_workers_unless_our_own_variable_is_set
     assert conf.load().workers == 3
 
 
-@pytest.mark.parametrize("count", ["0", "-1", "auto"])
+@pytest.mark.parametrize("variable", ["WEB_CONCURRENCY", "ASGI_DEPLOY_WORKERS"])
+def test_what_auto_comes_to_is_printed_with_the_rule(environment: pytest.MonkeyPatch, variable: str) -> None:
+    environment.setenv(variable, "auto")
+    loaded = conf.load()
+    number, rule = cpus.count()
+    assert loaded.workers_decided == (number, rule)
+    assert re.search(rf'^WORKERS +"auto" +{variable} \({number} now: {rule}\)$', conf.as_text(loaded), re.MULTILINE)
+    shown = json.loads(conf.as_json(loaded))["WORKERS"]
+    assert shown == {"value": "auto", "origin": variable, "now": number, "rule": rule}
+
+
+def test_what_is_neither_a_number_of_workers_nor_auto_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="--workers many: expected auto or a whole number, at least 1"):
+        conf.load({"WORKERS": "many"})
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
 def test_a_web_concurrency_that_is_no_number_only_gets_a_line(environment: pytest.MonkeyPatch, count: str) -> None:
     environment.setenv("WEB_CONCURRENCY", count)
     loaded = conf.load()
     assert loaded.workers == 1
-    assert loaded.notes == (f"WEB_CONCURRENCY={count} is ignored: expected a number of workers.",)
+    assert loaded.notes == (f"WEB_CONCURRENCY={count} is ignored: expected a number of workers, or auto.",)
 
 
 def test_a_path_object_is_as_good_as_a_string(settings: Settings, tmp_path: object) -> None:

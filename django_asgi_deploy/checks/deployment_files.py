@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from django_asgi_deploy.checks.frames import Place, relative
+from django_asgi_deploy.server import cpus
 
 # By name, in the project's root, the folder around it, and folders in it that are called like this.
 NAMES = re.compile(
@@ -37,7 +38,7 @@ COMMAND = re.compile(
 ARGUMENTS = re.compile(r"(\s*)(?:- )?args\s*:.*")
 DEVELOPMENT = re.compile(r"(^|[._-])(dev|devel|development|local|test|tests|ci|override)([._-]|$)", re.IGNORECASE)
 WORKERS = re.compile(
-    r"""(--workers|\s-w|WEB_CONCURRENCY|ASGI_DEPLOY_WORKERS|^\s*workers|^\s*processes)["']?[\s=:,]+["']?(\d{1,3})\b"""
+    r"""(--workers|\s-w|WEB_CONCURRENCY|ASGI_DEPLOY_WORKERS|^\s*workers|^\s*processes)["']?[\s=:,]+["']?(\d{1,3}|auto)\b"""
 )
 BIGGEST_BYTES = 256 * 1024
 
@@ -79,8 +80,13 @@ def lines(root: Path) -> Iterator[Line]:
 
 def workers(root: Path) -> int:
     """The largest number of worker processes that a file asks for; 1 if none does."""
-    asked = [int(match[2]) for line in lines(root) if (match := WORKERS.search(line.text))]
-    return max(asked, default=1)
+    asked = [match[2] for line in lines(root) if (match := WORKERS.search(line.text))]
+    return max((automatic_workers() if text == "auto" else int(text) for text in asked), default=1)
+
+
+def automatic_workers() -> int:
+    """What "auto" may come to where the site is deployed: more than one, even if this machine has one CPU."""
+    return max(2, cpus.count()[0])
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -88,8 +88,8 @@ class Inspected:
     @cached_property
     def workers(self) -> int:
         """Worker processes: as configured, or as a file of the deployment starts them."""
-        configured: int | str = self.settings.workers
-        own = configured if isinstance(configured, int) else processors()
+        configured = self.settings.workers
+        own = deployment_files.automatic_workers() if configured == "auto" else configured
         return max(own, deployment_files.workers(self.root))
 
     @property
@@ -213,11 +213,6 @@ def _is_here(address: Address) -> bool:
 def is_loopback(host: str) -> bool:
     """Whether only this machine is meant: ``localhost``, ``127.0.0.1``, ``::1``, ``127.0.0.0/8``, ``unix:``."""
     return host.lower().strip("[]").startswith(("localhost", "127.", "::1", "unix"))
-
-
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _walk(resolver: URLResolver, above: tuple[URLResolver, ...]) -> Iterator[Route]:

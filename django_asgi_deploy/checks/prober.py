@@ -164,7 +164,7 @@ class _Prober:
         self._stop(lifespan, [app for app in compared.values() if app is not self.project.ours])
         self._tell_refused()
         if self.pooled:
-            self.report.findings += too_many_connections(self.settings.workers, self.pooled.threads)
+            self.report.findings += too_many_connections(self.settings.workers_decided[0], self.pooled.threads)
         self.report.findings += self.faults.findings()
         self.report.left_behind = self.driver.left_behind or not self.driver.thread.close()
 

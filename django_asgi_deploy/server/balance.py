@@ -25,7 +25,7 @@ class Balance:
     def __init__(self, rows: int = 64, *, fd: int | None = None) -> None:
         if fd is None:
             fd = _anonymous_file()
-            os.ftruncate(fd, rows * _ROW * _DOUBLE)
+            os.ftruncate(fd, (rows * _ROW + 1) * _DOUBLE)  # the last is of all workers: when one has complained
         self.fd = fd
         self._memory = mmap.mmap(fd, 0)
         # Eight aligned bytes are written at once: a reader in another process sees the old value or the new one.
@@ -58,6 +58,20 @@ class Balance:
         """Say that this worker accepts no more."""
         if self._seat is not None:
             self._table[self._seat * _ROW] = 0.0
+
+    def is_first_to_complain(self, calm_seconds: float) -> bool:
+        """Whether none of the workers has complained for so long, about what they all share; now this one has."""
+        import fcntl
+
+        place = self._rows * _ROW
+        try:
+            fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, _DOUBLE, place * _DOUBLE)
+        except OSError:
+            return False  # another one complains just now
+        last, now = self._table[place], time.monotonic()
+        self._table[place] = now
+        fcntl.lockf(self.fd, fcntl.LOCK_UN, _DOUBLE, place * _DOUBLE)
+        return last == 0.0 or now - last >= calm_seconds
 
     def wait_seconds(self, connections: int) -> float:
         """How long a worker that holds so many should leave the next connection to the others; mostly 0."""

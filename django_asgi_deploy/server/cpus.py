@@ -19,7 +19,7 @@ def count(root: Path = Path("/")) -> tuple[int, str]:
     words = "CPUs of this machine" if number >= total else f"CPU affinity, of {total} CPUs"
     quota = min(_quotas(root), default=float(number))
     if math.ceil(quota) < number:
-        return max(1, math.ceil(quota)), f"quota of the control group: {quota:g} CPUs"
+        return max(1, math.ceil(quota)), f"quota of the control group: {quota:g} CPU{'s' * (quota != 1)}"
     return number, words
 
 

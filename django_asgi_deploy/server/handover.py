@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 from django_asgi_deploy.server import multiprocess, processes
 from django_asgi_deploy.server.pidfile import PidFile
 from django_asgi_deploy.server.plan import Plan
-from django_asgi_deploy.server.unlink import unlink_if_still_ours
+from django_asgi_deploy.server.unlink import MadeFile
 
 VARIABLE = "RUNASGI_HANDOVER"  # in the environment of the supervisor's program
 
@@ -23,7 +23,7 @@ class Handover(NamedTuple):
     plan: Plan
     sockets: list[int]
     borrowed: list[bool]  # of each socket, whether another program may keep it
-    made: list[tuple[str, int]]  # unix sockets to unlink at the end: path and inode
+    made: list[MadeFile]  # unix sockets to unlink at the end
     urls: list[str]
     colour: bool | None
     process_name: str | None
@@ -47,7 +47,8 @@ class Handover(NamedTuple):
     @classmethod
     def receive(cls) -> "Handover":
         values: dict[str, Any] = json.loads(os.environ.pop(VARIABLE))
-        received = cls(**{**values, "plan": Plan(**values["plan"]), "environment": dict(os.environb)})
+        made = [MadeFile(*each) for each in values["made"]]
+        received = cls(**{**values, "made": made, "plan": Plan(**values["plan"]), "environment": dict(os.environb)})
         for fd in received._descriptors():
             os.set_inheritable(fd, False)
         return received
@@ -63,8 +64,8 @@ class Handover(NamedTuple):
     def clean_up(self) -> None:
         """At the very end: what others could find of us."""
         self.close_sockets()
-        for path, inode in self.made:
-            unlink_if_still_ours(path, inode)
+        for file in self.made:
+            file.unlink_if_still_ours()
         multiprocess.remove_folder(self.metrics_folder)
         if self.pid_file:
             PidFile(self.pid_file).remove()

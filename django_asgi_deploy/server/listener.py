@@ -23,6 +23,7 @@ from django_asgi_deploy.server.backlog import (
     refuse_new,
 )
 from django_asgi_deploy.server.balance import Balance
+from django_asgi_deploy.server.owner import owner_of_port
 
 logger = logging.getLogger("django_asgi_deploy.server")
 
@@ -89,9 +90,9 @@ class Listener:
                 OSError
             ) as error:  # two that set SO_REUSEADDR can both bind: the second to listen is the one too many
                 where = ":".join(map(str, sock.getsockname()[:2]))
-                raise AddressError(
-                    f"{where}: another program began to listen there meanwhile ({error.strerror})."
-                ) from None
+                owner = owner_of_port(sock.getsockname()[1]) if error.errno == errno.EADDRINUSE else None
+                who = owner or error.strerror
+                raise AddressError(f"{where}: another program began to listen there meanwhile: {who}.") from None
         self._watch()
 
     async def close(self, *, is_last: bool = True) -> None:
@@ -224,15 +225,20 @@ class Listener:
     def _pause_because(self, error: OSError) -> None:
         """Leave what comes in the kernel's queue for a while, and say so once."""
         self._pause_for(_RETRY_SECONDS)
-        now = self._loop.time()
-        if now - self._last_complaint >= _CALM_SECONDS:
+        if self._is_news():
             hint = ""
             if error.errno == errno.EMFILE:
                 hint = (
                     f" The limit is {_descriptor_limit()} (ulimit -n, LimitNOFILE=); the last ones are for the project."
                 )
             logger.warning("New connections wait: %s.%s", error.strerror, hint)
-        self._last_complaint = now
+
+    def _is_news(self) -> bool:
+        """Whether nothing was wrong for a while, here and in the workers that share the sockets."""
+        if self._balance:
+            return self._balance.is_first_to_complain(_CALM_SECONDS)
+        last, self._last_complaint = self._last_complaint, self._loop.time()
+        return self._last_complaint - last >= _CALM_SECONDS
 
     def _has_room(self) -> bool:
         """Whether a new descriptor would be below the ceiling: the kernel gives the lowest that is free."""

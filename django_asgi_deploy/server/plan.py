@@ -1,11 +1,12 @@
 """What the supervisor obeys: it never imports the project, so each generation tells it."""
 
 import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
 class Plan(NamedTuple):
-    """The options of the same names (``conf.Settings``), with the number of workers decided."""
+    """The options of the same names (``conf.Settings``), with the number of workers decided, and the rule for it."""
 
     workers: int
     boot_timeout_seconds: int
@@ -17,11 +18,18 @@ class Plan(NamedTuple):
     max_lifetime_seconds: int | None
     max_rss_bytes: int | None
     bind: list[str]
+    workers_rule: str = ""  # none where a number was given
 
     @classmethod
-    def of(cls, settings: Any, workers: int) -> "Plan":
-        values = {name: getattr(settings, name) for name in cls._fields}
-        return cls(**{**values, "workers": workers})
+    def of(cls, settings: Any) -> "Plan":
+        number, rule = settings.workers_decided
+        values = {name: getattr(settings, name) for name in cls._fields if name != "workers_rule"}
+        return cls(**{**values, "workers": number, "workers_rule": rule})
+
+    @classmethod
+    def received(cls, values: Mapping[str, Any]) -> "Plan":
+        """Of a generation, which may have another version of this package: what is unknown here can't be obeyed."""
+        return cls(**{name: values[name] for name in cls._fields if name in values})
 
     def as_dict(self) -> dict[str, Any]:
         return self._asdict()

@@ -50,7 +50,8 @@ def run(settings: Settings, command: server.Command) -> int:
     Raises ASGIDeployError if the parent can't start, or if a child can't: that one waits for the next save.
     """
     if reloaded.child is None:
-        with Sockets([parse_address(text) for text in settings.bind]) as sockets:
+        addresses = [parse_address(text) for text in settings.bind]
+        with Sockets(addresses, reuse_port=settings.reuse_port == "on") as sockets:
             return _Parent(sockets.sockets, settings.bind, command.say).run()
     for line in _without_effect(settings, reloaded.child):
         command.say(line)

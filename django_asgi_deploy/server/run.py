@@ -65,7 +65,7 @@ def run(
     limit_exit()
     with _stopped_by_signal():
         tied = Channel.inherited()
-        if tied is None and settings.is_supervised:
+        if tied is None and (settings.is_supervised or _is_to_reap(settings)):
             tied = _become_supervisor(settings, command.colour)
         if tied:
             channel, told = tied
@@ -100,12 +100,13 @@ def _serve_alone(
     settings: Settings, command: Command, on_ready: Callable[[str], None], *, brief: bool, is_last: bool
 ) -> ExitStatus:
     with ExitStack() as cleanup:
-        sockets = cleanup.enter_context(Sockets([parse_address(text) for text in settings.bind]))
+        sockets = cleanup.enter_context(_open_sockets(settings))
         cleanup.enter_context(_pid_file(settings.pid_file))
         project, config = _load(settings, command)
         if not brief:
             notes = [*project.notes, *command.advise(project)]
-            command.say(_banner(settings, project, config, notes, debug=command.debug))
+            here = f"{_workers_in_words(settings)}, pid {os.getpid()}"
+            command.say(_banner(settings, project, config, notes, here, debug=command.debug))
         set_title(settings.process_name, "one worker")
         serving = "\n".join(f"Serving {url}" for url in sockets.urls(tls=config.is_ssl))
 
@@ -127,16 +128,24 @@ def _serve_alone(
 # ------------------------------------------------------------------ with a supervisor
 
 
+def _is_to_reap(settings: Settings) -> bool:
+    """Whether this is process 1, as in a container: whoever loses its parent becomes its child.
+
+    A worker can't reap those: it would take the statuses of the programs that the project waits for.
+    """
+    return settings.supervisor == "auto" and sys.platform == "linux" and os.getpid() == 1
+
+
 def _become_supervisor(settings: Settings, colour: bool | None) -> tuple[Channel, Message]:
     with ExitStack() as cleanup:  # not reached by the fork, nor by the supervisor
-        sockets = cleanup.enter_context(Sockets([parse_address(text) for text in settings.bind]))
+        sockets = cleanup.enter_context(_open_sockets(settings))
         cleanup.enter_context(_pid_file(settings.pid_file))
         folder = multiprocess.make_folder() if settings.metrics_path else None
         cleanup.callback(multiprocess.remove_folder, folder)
         handover = Handover(
             command=[sys.executable, *sys.orig_argv[1:]],
             directory=processes.working_directory(),
-            plan=Plan.of(settings, settings.workers),
+            plan=Plan.of(settings),
             sockets=[sock.fileno() for sock in sockets.sockets],
             borrowed=sockets.borrowed,
             made=sockets.made,
@@ -160,13 +169,15 @@ def _serve_for_supervisor(settings: Settings, command: Command, channel: Channel
 
     number = told["generation"]
     set_title(settings.process_name, f"version {number}")
+    systemd.forget_watchdog()
     generation.prepare()
     project, config = _load(settings, command)
     if told["announces"]:
-        command.say(_banner(settings, project, config, project.notes, debug=command.debug))
+        below = f"{_workers_in_words(settings)}, supervisor {os.getppid()}: {_why_supervised(settings)}"
+        command.say(_banner(settings, project, config, project.notes, below, debug=command.debug))
     duty = generation.await_duty(
         channel,
-        Plan.of(settings, settings.workers),
+        Plan.of(settings),
         settings.preload,
         before_fork=_close_connections,
         advise=advise if told["announces"] else None,
@@ -195,6 +206,10 @@ def _close_connections() -> None:
 
 
 # ------------------------------------------------------------------ parts
+
+
+def _open_sockets(settings: Settings) -> Sockets:
+    return Sockets([parse_address(text) for text in settings.bind], reuse_port=settings.reuse_port == "on")
 
 
 def _warm_up(steps: Steps, host: str) -> Callable[[Worker], Awaitable[None]] | None:
@@ -238,15 +253,17 @@ def _stopped_by_signal() -> Iterator[None]:
 Rows = list[tuple[str, str]]
 
 
-def _banner(settings: Settings, project: Project, config: Config, notes: Iterable[str], *, debug: bool) -> str:
+def _banner(
+    settings: Settings, project: Project, config: Config, notes: Iterable[str], processes: str, *, debug: bool
+) -> str:
     rows: Rows = [
         ("application", f"{project.found.name} ({project.found.origin})"),
         ("settings", f"{project.settings_module.name} ({project.settings_module.origin})"),
         *(("handler", line) for line in project.handler_in_words()),
-        ("server", f"{implementations(config)}; {_processes(settings)}"),
+        ("server", f"{implementations(config)}; {processes}"),
     ]
     if project.pooled:
-        rows += [("database", line) for line in database.advice(settings.workers, project.pooled.threads)]
+        rows += [("database", line) for line in database.advice(settings.workers_decided[0], project.pooled.threads)]
     if debug:
         rows.append(("DEBUG", "is on: for development only"))
     else:
@@ -266,12 +283,15 @@ def _rows(rows: Rows) -> str:
     return "\n".join(f"  {name:<11}  {text}" for name, text in rows)
 
 
-def _processes(settings: Settings) -> str:
-    if not settings.is_supervised:
-        return f"one worker, pid {os.getpid()}"
-    count = "one worker" if settings.workers == 1 else f"{settings.workers} workers"
-    reasons = ", ".join(settings.needs_supervisor) or f"SUPERVISOR ({settings.origins['SUPERVISOR']})"
-    return f"{count}, supervisor {os.getppid()}: {reasons}"
+def _workers_in_words(settings: Settings) -> str:
+    number, rule = settings.workers_decided
+    return ("one worker" if number == 1 else f"{number} workers") + (f" ({rule})" if rule else "")
+
+
+def _why_supervised(settings: Settings) -> str:
+    if reasons := settings.needs_supervisor:
+        return ", ".join(reasons)
+    return f"SUPERVISOR ({settings.origins['SUPERVISOR']})" if settings.supervisor == "on" else "it is process 1"
 
 
 def _budget(settings: Settings) -> str:

@@ -6,31 +6,40 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
+from typing import TypeVar
 
 from django_asgi_deploy.addresses import Address, InheritedAddress, SystemdAddress, TCPAddress, UnixAddress
 from django_asgi_deploy.exceptions import AddressError, ExitStatus
 from django_asgi_deploy.server import systemd
 from django_asgi_deploy.server.backlog import BorrowedSocket
-from django_asgi_deploy.server.owner import Owner, owner_of_port
-from django_asgi_deploy.server.unlink import unlink_if_still_ours
+from django_asgi_deploy.server.owner import Owner, owner_of_port, owner_of_unix_socket
+from django_asgi_deploy.server.unlink import MadeFile
 
 MOST_SOCKETS = 250  # go to a worker in one message, with the table of the workers and its channel
 _RETRY_SECONDS = 0.05
 _UNSEEN_OWNER_SECONDS = 0.2  # it may end while it is looked for; or it is another user's
+_OTHERS_SECONDS = 1.0  # for an instance that takes over a stale socket just now
+
+T = TypeVar("T")
 
 
 class Sockets:
     """Bound stream sockets for ``addresses``, not yet listening; a context manager.
 
+    ``reuse_port``: other programs that ask for it, too, may bind the same TCP ports.
+
     Raises AddressError, with whatever was opened until then closed again.
     """
 
-    def __init__(self, addresses: Sequence[Address]) -> None:
+    def __init__(self, addresses: Sequence[Address], *, reuse_port: bool = False) -> None:
         self.sockets: list[socket.socket] = []
-        self.made: list[tuple[str, int]] = []  # path and inode of each unix socket
+        self.made: list[MadeFile] = []  # of each unix socket
         self._addresses = addresses
+        self._reuse_port = reuse_port
         try:
             for address in addresses:
                 self._open(address)
@@ -54,8 +63,8 @@ class Sockets:
     def close(self) -> None:
         for sock in self.sockets:
             sock.close()
-        for path, inode in self.made:
-            unlink_if_still_ours(path, inode)
+        for file in self.made:
+            file.unlink_if_still_ours()
         self.made.clear()
 
     def close_copies(self) -> None:
@@ -87,31 +96,15 @@ class Sockets:
         infos = _resolve(address)
         for family, host in infos:
             try:
-                sock = self._bind_tcp_patiently(family, host, port)
+                sock = _patiently(partial(self._bind_tcp, family, host, port), partial(owner_of_port, port))
             except OSError as error:
                 if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and (family, host) != infos[0]:
                     continue  # a name with an IPv6 address on a host without IPv6
                 raise _tcp_error(address, error) from None
             except _InUseError as error:
-                raise _in_use(address, error.owner) from None
+                raise _port_in_use(address, error.owner, reuse_port=self._reuse_port) from None
             self.sockets.append(sock)
             port = sock.getsockname()[1]  # a name's addresses share one port, also for port 0
-
-    def _bind_tcp_patiently(self, family: int, host: str, port: int) -> socket.socket:
-        """Wait a moment for an instance of ours that is on its way out. Raises _InUseError."""
-        began = time.monotonic()
-        patience = _UNSEEN_OWNER_SECONDS
-        while True:
-            try:
-                return self._bind_tcp(family, host, port)
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-            if owner := owner_of_port(port):
-                patience = owner.patience_seconds and max(patience, owner.patience_seconds)
-            if time.monotonic() - began >= patience:
-                raise _InUseError(owner)
-            time.sleep(_RETRY_SECONDS)
 
     def _bind_tcp(self, family: int, host: str, port: int) -> socket.socket:
         # With the protocol named, asyncio sets TCP_NODELAY on what it accepts; on Linux the option is inherited too.
@@ -120,6 +113,8 @@ class Sockets:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if sys.platform != "win32":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self._reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not self._is_dual_stack(host, port))
             sock.bind((host, port))
@@ -133,17 +128,23 @@ class Sockets:
         return host == "::" and TCPAddress("0.0.0.0", port) not in self._addresses
 
     def _open_unix(self, address: UnixAddress) -> None:
-        _take_over_stale(address)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sockets.append(sock)
         try:
-            sock.bind(address.path)
-            self.made.append((address.path, os.stat(address.path).st_ino))
+            _patiently(partial(self._bind_unix, sock, address), partial(owner_of_unix_socket, address.path))
             os.chmod(address.path, address.mode)  # nobody can connect yet: it doesn't listen
         except OSError as error:
-            sock.close()
             message = f"Can't make the unix socket {address.path}: {error.strerror}."
             raise AddressError(message, ExitStatus.USAGE) from None
-        self.sockets.append(sock)
+        except _InUseError as error:
+            by = _by(error.owner)
+            raise AddressError(f"{address} is in use{by}. Stop that, or choose another path.") from None
+
+    def _bind_unix(self, sock: socket.socket, address: UnixAddress) -> None:
+        with _alone_in(os.path.dirname(address.path) or "."):
+            _remove_stale(address)
+            sock.bind(address.path)
+            self.made.append(MadeFile.of(address.path))
 
 
 def _resolve(address: TCPAddress) -> list[tuple[int, str]]:
@@ -163,10 +164,31 @@ class _InUseError(Exception):
         self.owner = owner
 
 
-def _in_use(address: TCPAddress, owner: Owner | None) -> AddressError:
-    by = f" by {owner}" if owner else ""
+def _patiently(bind: Callable[[], T], find_owner: Callable[[], Owner | None]) -> T:
+    """Wait a moment for an instance of ours that is on its way out. Raises _InUseError."""
+    began = time.monotonic()
+    patience = _UNSEEN_OWNER_SECONDS
+    while True:
+        try:
+            return bind()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        if owner := find_owner():
+            patience = owner.patience_seconds and max(patience, owner.patience_seconds)
+        if time.monotonic() - began >= patience:
+            raise _InUseError(owner)
+        time.sleep(_RETRY_SECONDS)
+
+
+def _by(owner: Owner | None) -> str:
+    return f" by {owner}" if owner else ""
+
+
+def _port_in_use(address: TCPAddress, owner: Owner | None, *, reuse_port: bool) -> AddressError:
     other = TCPAddress(address.host, address.port + (1 if address.port < 65535 else -1))
-    return AddressError(f"{address} is in use{by}. Stop that, or choose another port: runasgi {other}")
+    why = ", which doesn't share it: it was started without REUSE_PORT, or by another user" if reuse_port else ""
+    return AddressError(f"{address} is in use{_by(owner)}{why}. Stop that, or choose another port: runasgi {other}")
 
 
 def _tcp_error(address: TCPAddress, error: OSError) -> AddressError:
@@ -184,8 +206,40 @@ def _tcp_error(address: TCPAddress, error: OSError) -> AddressError:
     return AddressError(f"{address}: {error.strerror or error}.")
 
 
-def _take_over_stale(address: UnixAddress) -> None:
-    """Removes a socket file that nobody listens on any more. Raises AddressError for anything else."""
+@contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Of several instances that find a stale socket at the same moment, the second must not remove the first one's.
+
+    A lock on the folder, since a socket can't have one. Who can't get it goes on without: it may be anybody's.
+    """
+    import fcntl  # not on Windows, where Python has no unix sockets
+
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+    except OSError:
+        yield
+        return
+    try:
+        deadline = time.monotonic() + _OTHERS_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_RETRY_SECONDS)
+            except OSError:
+                break  # a file system without locks
+            else:
+                break
+        yield
+    finally:
+        os.close(fd)
+
+
+def _remove_stale(address: UnixAddress) -> None:
+    """Remove a socket file that no process has any more.
+
+    Raises OSError (EADDRINUSE) if one has, and AddressError for what isn't a socket.
+    """
     try:
         mode = os.lstat(address.path).st_mode
     except OSError:
@@ -193,17 +247,20 @@ def _take_over_stale(address: UnixAddress) -> None:
     if not stat.S_ISSOCK(mode):
         message = f"{address.path} exists and isn't a socket; it is left alone. Choose another path for {address}."
         raise AddressError(message, ExitStatus.USAGE)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # a full backlog answers EAGAIN: alive
-        try:
-            probe.connect(address.path)
-        except ConnectionRefusedError:
-            os.unlink(address.path)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EPROTOTYPE):
-                return  # bind() will say what is wrong
-    raise AddressError(f"{address} is in use: a server answers there. Stop that, or choose another path.")
+    # Of the wrong kind first: the kernel says so (EPROTOTYPE) even where the right one would be refused, because the
+    # server is still loading and doesn't listen yet.
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_UNIX, kind) as probe:
+            probe.setblocking(False)  # a full backlog answers EAGAIN: alive
+            try:
+                probe.connect(address.path)
+            except ConnectionRefusedError:
+                continue
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EPROTOTYPE):
+                    return  # bind() will say what is wrong
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    os.unlink(address.path)
 
 
 def _adopt(address: InheritedAddress) -> BorrowedSocket:

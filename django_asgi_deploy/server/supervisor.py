@@ -231,7 +231,7 @@ class Supervisor:
         return ours, pid
 
     def _on_loaded(self, generation: Generation, message: Message) -> None:
-        generation.plan = Plan(**message["plan"])
+        generation.plan = Plan.received(message["plan"])
         generation.forks = message["forks"]
         if not generation.forks:
             self.lines.info(f"Each worker gets an interpreter of its own: {message['why_not']}.")
@@ -291,6 +291,8 @@ class Supervisor:
             systemd.notify(READY=1, STATUS=f"Version {generation.number} serves.")
         if generation.plan.workers != self.plan.workers:  # otherwise what signals have made of the number counts
             self.wanted = generation.plan.workers
+            rule = generation.plan.workers_rule
+            self.lines.info(f"WORKERS is {self.wanted} now" + (f": {rule}." if rule else "."))
         self.plan = generation.plan
         for worker in self.workers:
             if worker.generation is not generation:

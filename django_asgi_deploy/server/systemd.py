@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping
 
 FIRST_DESCRIPTOR = 3
+PATIENCE_SECONDS = 2.0  # with a systemd that has too much to read: this process must not hang with it
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+_WATCHDOG_VARIABLES = ("WATCHDOG_PID", "WATCHDOG_USEC")
 
 
 class NotActivatedError(Exception):
@@ -50,6 +52,7 @@ def notify(**fields: str | int) -> bool:
     """Tell systemd, as in ``notify(READY=1, STATUS="2 workers")``; False where it doesn't listen.
 
     ``RELOADING`` gets the time that systemd wants with it. A failure to send isn't raised: serving is more important.
+    Where what was said before isn't read, it is waited for a moment, except with ``WATCHDOG``, of which there is more.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
@@ -58,6 +61,7 @@ def notify(**fields: str | int) -> bool:
         fields = {**fields, "MONOTONIC_USEC": time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}
     lines = (f"{name}={_in_one_line(value)}" for name, value in fields.items())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.0 if "WATCHDOG" in fields else PATIENCE_SECONDS)
         try:
             sock.connect("\0" + address[1:] if address.startswith("@") else address)
             sock.sendall("\n".join(lines).encode())
@@ -72,6 +76,14 @@ def watchdog_seconds() -> float | None:
     if not microseconds.isdecimal() or int(microseconds) == 0 or pid not in ("", str(os.getpid())):
         return None
     return int(microseconds) / 1_000_000
+
+
+def forget_watchdog() -> None:
+    """In what the supervisor starts: it is the supervisor that says so, and what a worker said in its place would hide
+    its silence, where WATCHDOG_PID isn't set.
+    """
+    for name in _WATCHDOG_VARIABLES:
+        os.environ.pop(name, None)
 
 
 def _in_one_line(value: str | int) -> str:

@@ -15,6 +15,7 @@ from django.core.asgi import get_asgi_application
 from django_asgi_deploy.checks import deployment, server, settings_databases, settings_http, settings_services
 from django_asgi_deploy.checks.finding import Finding
 from django_asgi_deploy.checks.inspected import Inspected
+from django_asgi_deploy.server import cpus
 from tests.checks.sites import inspected
 from tests.utils import Site
 
@@ -318,6 +319,9 @@ def test_runasgi_gives_every_client_an_address(site: Site) -> None:
         ("gunicorn.conf.py", "workers = 5\nworker_connections = 1000\n", 5),
         ("gunicorn.conf.py", "workers = multiprocessing.cpu_count()\n", 1),
         ("Procfile", "web: python manage.py runasgi -w\n", 1),
+        ("Procfile", "web: python manage.py runasgi --workers auto\n", max(2, cpus.count()[0])),
+        ("mysite.service", "Environment=ASGI_DEPLOY_WORKERS=auto\n", max(2, cpus.count()[0])),
+        ("Procfile", "web: python manage.py runasgi --workers automatic\n", 1),
     ],
 )
 def test_workers_are_those_that_the_deployment_starts(site: Site, name: str, text: str, workers: int) -> None:
@@ -703,6 +707,7 @@ def test_other_caches_and_calls_are_not(site: Site, text: str) -> None:
 def test_throttling_in_local_memory_is_found(site: Site) -> None:
     site.append("mysite/settings", "REST_FRAMEWORK = {'DEFAULT_THROTTLE_CLASSES': ['a.B']}\n")
     assert found(site, settings_services.check, workers=4) == ["109 error"]
+    assert found(site, settings_services.check, workers="auto") == ["109 error"]  # whatever this machine has
     assert found(site, settings_services.check) == ["109 info"]
 
 

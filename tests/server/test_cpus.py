@@ -1,11 +1,14 @@
-"""How many CPUs there are, by files as Linux has them in a temporary folder."""
+"""How many CPUs there are, by files as Linux has them in a temporary folder; and WORKERS = "auto" on the real one."""
 
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from django_asgi_deploy.server import cpus
+from tests.utils import Site, run_server, until
 
 MANY = set(range(8))
 
@@ -50,7 +53,7 @@ V1 = "5:memory:/\n4:cpu,cpuacct:/docker/abc\n0::/\n"
             },
             (3, "quota of the control group: 3 CPUs"),
         ),
-        ("0::/\n", {"cpu.max": "100000 100000\n"}, (1, "quota of the control group: 1 CPUs")),  # in a container
+        ("0::/\n", {"cpu.max": "100000 100000\n"}, (1, "quota of the control group: 1 CPU")),  # in a container
         ("0::/../../host/path\n", {"cpu.max": "100000 50000\n"}, (2, "quota of the control group: 2 CPUs")),
         (
             V2,
@@ -68,7 +71,7 @@ V1 = "5:memory:/\n4:cpu,cpuacct:/docker/abc\n0::/\n"
         (  # the path is the host's, the mount is the container's own
             V1,
             {"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"},
-            (1, "quota of the control group: 1 CPUs"),
+            (1, "quota of the control group: 1 CPU"),
         ),
         (
             V1,
@@ -111,3 +114,44 @@ def test_the_real_machine_has_at_least_one_and_obeys_taskset(monkeypatch: pytest
             assert cpus.count()[0] == 1
         finally:
             os.sched_setaffinity(0, before)
+
+
+# ------------------------------------------------------------------ WORKERS = "auto"
+
+
+@pytest.fixture
+def allowed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The CPUs of the real machine that this process may use."""
+    monkeypatch.undo()
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("needs Linux")
+    return sorted(os.sched_getaffinity(0))
+
+
+def rule(number: int) -> str:
+    total = os.cpu_count()
+    return "CPUs of this machine" if number == total else f"CPU affinity, of {total} CPUs"
+
+
+def test_workers_auto_obeys_affinity_says_so_and_asks_again_at_a_reload(site: Site, allowed: list[int]) -> None:
+    command = [sys.executable, "manage.py", "runasgi", "127.0.0.1:0", "--workers", "auto"]
+    with run_server(command, site.folder, preexec_fn=lambda: os.sched_setaffinity(0, allowed[:1])) as server:
+        pid = server.process.pid
+        server.wait_for(rf"server .*; one worker \({rule(1)}\), supervisor {pid}: WORKERS \(--workers\)$")
+        server.wait_for("^Serving")
+        assert server.output.count(" serves, ") == 1
+        number = min(cpus.count()[0], 2)
+        os.sched_setaffinity(pid, allowed[:number])
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: server.output.count("(version 2)") == number)
+        if number == 2:
+            server.wait_for(f"WORKERS is 2 now: {rule(2)}.$")
+        assert b"Hello" in server.get()
+        assert server.stop() == 0
+
+
+def test_auto_always_has_a_supervisor(site: Site, allowed: list[int]) -> None:
+    """Or the signals would mean something else on a machine with one CPU."""
+    result = site.run("--workers", "auto", "--supervisor", "off")
+    assert result.returncode == 2
+    assert "SUPERVISOR = 'off' (--supervisor): WORKERS (--workers) needs the supervisor" in result.stderr

@@ -71,6 +71,7 @@ def test_what_is_open_is_answered_at_the_end(site: Site, system: str) -> None:
         (["--workers", "2"], "WORKERS (--workers): the supervisor needs Linux. On this system, one worker"),
         (["--supervisor", "on"], "SUPERVISOR (--supervisor): the supervisor needs Linux."),
         (["--max-requests", "100"], "MAX_REQUESTS (--max-requests): the supervisor needs Linux."),
+        (["--reuse-port", "on"], "REUSE_PORT (--reuse-port): needs Linux; elsewhere, the system doesn't divide"),
     ],
 )
 def test_what_needs_the_supervisor_is_refused(site: Site, system: str, arguments: list[str], message: str) -> None:
@@ -99,6 +100,13 @@ def test_on_windows_more_is_refused(site: Site, arguments: list[str], message: s
 def test_the_number_of_workers_that_a_platform_sets_is_ignored_and_that_is_said(site: Site, system: str) -> None:
     with site.serve(WEB_CONCURRENCY="4", **elsewhere(system)) as server:
         server.wait_for("WEB_CONCURRENCY=4 is ignored: more than one worker needs Linux.")
+        assert b"Hello" in server.get()
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_workers_auto_is_one_worker(site: Site, system: str) -> None:
+    with site.serve("--workers", "auto", **elsewhere(system)) as server:
+        server.wait_for(r"; one worker \(more need Linux\), pid \d+$")
         assert b"Hello" in server.get()
 
 

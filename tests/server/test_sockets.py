@@ -1,6 +1,8 @@
 """The listening sockets, opened for real."""
 
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -9,13 +11,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from django_asgi_deploy.addresses import InheritedAddress, TCPAddress, UnixAddress, parse_address
 from django_asgi_deploy.exceptions import AddressError
 from django_asgi_deploy.server.sockets import MOST_SOCKETS, Sockets
-from tests.utils import DEADLINE_SECONDS, Site, run_server
+from tests.chaos.load import Load
+from tests.utils import DEADLINE_SECONDS, URLS, Site, clean_environment, run_server, until
 
 
 def accepted(listener: socket.socket) -> socket.socket:
@@ -84,14 +88,30 @@ def test_a_failure_closes_and_unlinks_what_was_opened_before_it(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_closing_leaves_a_socket_that_somebody_else_has_put_in_its_place(tmp_path: Path) -> None:
-    path = tmp_path / "s"
+@pytest.mark.parametrize("is_kept", [True, False], ids=["another inode", "perhaps the same inode"])
+def test_closing_leaves_a_socket_that_somebody_else_has_put_in_its_place(tmp_path: Path, is_kept: bool) -> None:
+    """As the next instance does while this one drains; file systems such as ext4 use the number of the file again."""
+    path, clock = tmp_path / "s", tmp_path / "clock"
+    clock.touch()  # now, so that it doesn't get the number
     sockets = Sockets([UnixAddress(str(path))])
-    path.rename(tmp_path / "kept")  # so that the new file can't get the same inode
+    made_at = path.stat().st_mtime_ns
+    if is_kept:
+        path.rename(tmp_path / "kept")
+    else:
+        for sock in sockets.sockets:
+            sock.close()  # or the number stays in use
+        path.unlink()
     with socket.socket(socket.AF_UNIX) as other:
+        until(lambda: _is_later(clock, made_at))
         other.bind(str(path))
         sockets.close()
         assert path.exists()
+
+
+def _is_later(file: Path, moment: int) -> bool:
+    """Whether the clock of the file system, which ticks every few milliseconds, has gone on."""
+    file.touch()
+    return file.stat().st_mtime_ns > moment
 
 
 @pytest.mark.parametrize(
@@ -187,11 +207,191 @@ def test_of_two_that_bound_the_second_to_listen_is_told(site: Site) -> None:
                 other.listen()
                 os.write(writing, b"go\n")
                 assert server.wait() == 1
-            assert f"127.0.0.1:{port}: another program began to listen there meanwhile" in server.output
+            it = rf"127.0.0.1:{port}: another program began to listen there meanwhile: pid {os.getpid()} \("
+            assert re.search(it, server.output)
             assert "Traceback" not in server.output
     finally:
         os.close(reading)
         os.close(writing)
+
+
+@pytest.mark.row("6")
+@pytest.mark.parametrize("arguments", [["--supervisor", "off"], ["--workers", "2"]], ids=" ".join)
+def test_a_unix_socket_of_an_instance_that_is_still_loading_is_refused(site: Site, arguments: list[str]) -> None:
+    """Nobody listens on it yet, so connecting alone can't tell it from a stale one."""
+    site.append("mysite/asgi", "import sys\nprint('loading', flush=True)\nsys.stdin.readline()\n")
+    path = site.folder / "asgi.sock"
+    command = [sys.executable, "manage.py", "runasgi", "--bind", "unix:asgi.sock", *arguments]
+    reading, writing = os.pipe()
+    try:
+        with run_server(command, site.folder, stdin=reading) as server:
+            server.wait_for("loading")
+            second = site.run("--bind", f"unix:{path}", *arguments)
+            assert second.returncode == 1
+            it = r"asgi.sock is in use by pid (\d+) \(.* runasgi .*\)\. Stop that, or choose"
+            owner = re.search(it, second.stderr)
+            assert owner, second.stderr
+            assert os.getpgid(int(owner[1])) == server.process.pid
+            os.write(writing, b"go\n")
+            server.wait_for("^Serving unix:asgi.sock")
+            assert b"Hello" in get_over_unix(path)
+            assert server.stop() == 0
+            assert not path.exists()
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def get_over_unix(path: Path) -> bytes:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(DEADLINE_SECONDS)
+        client.connect(str(path))
+        return ask(client)
+
+
+def ask(client: socket.socket, path: str = "/") -> bytes:
+    client.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+    return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+ROUNDS = 100
+
+# Takes one stale socket after the other, each at a moment that is the same in all processes.
+TAKES = """
+import sys, time
+from django_asgi_deploy.addresses import UnixAddress
+from django_asgi_deploy.exceptions import ASGIDeployError
+from django_asgi_deploy.server.sockets import Sockets
+
+taken = []
+print("ready", flush=True)
+for number, begin in enumerate(sys.stdin):
+    while time.monotonic() < float(begin):
+        pass
+    try:
+        taken.append(Sockets([UnixAddress(f"{number}.sock")]))
+    except ASGIDeployError as error:
+        print(error.status, error, flush=True)
+    else:
+        print("taken", flush=True)
+"""
+
+
+@pytest.mark.chaos
+@pytest.mark.row("6")
+def test_of_three_that_find_a_stale_unix_socket_at_the_same_moment_one_gets_it(tmp_path: Path) -> None:
+    """Whoever comes second must not remove the socket that the first has just made in its place."""
+    for number in range(ROUNDS):
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(str(tmp_path / f"{number}.sock"))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TAKES],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=clean_environment({"PYTHONPATH": os.pathsep.join(sys.path)}),
+        )
+        for _ in range(3)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout.readline() == "ready\n"  # type: ignore[union-attr]
+        for number in range(ROUNDS):
+            begin = time.monotonic() + 0.01
+            for process in processes:
+                process.stdin.write(f"{begin}\n")  # type: ignore[union-attr]
+                process.stdin.flush()  # type: ignore[union-attr]
+            said = {process.pid: process.stdout.readline() for process in processes}  # type: ignore[union-attr]
+            (owner,) = [pid for pid, line in said.items() if line == "taken\n"]
+            refused = [line for line in said.values() if line != "taken\n"]
+            assert all(f"1 unix:{number}.sock is in use by pid {owner} " in line for line in refused), refused
+    finally:
+        for process in processes:
+            process.communicate(timeout=DEADLINE_SECONDS)
+
+
+# ------------------------------------------------------------------ sharing a port
+
+
+def test_a_port_is_shared_only_if_it_is_asked_for() -> None:
+    with Sockets([TCPAddress("127.0.0.1", 0)]) as sockets:
+        (alone,) = sockets.sockets
+        assert alone.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
+        alone.listen()
+        with pytest.raises(AddressError, match=r"which doesn't share it: it was started without REUSE_PORT"):
+            Sockets([TCPAddress(*alone.getsockname())], reuse_port=True)
+    with Sockets([TCPAddress("127.0.0.1", 0)], reuse_port=True) as first:
+        address = TCPAddress(*first.sockets[0].getsockname())
+        with Sockets([address], reuse_port=True) as second:
+            for sock in (*first.sockets, *second.sockets):
+                assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+                sock.listen()
+            with pytest.raises(AddressError, match=r"in use by pid \d+"):
+                Sockets([address])
+
+
+@pytest.mark.chaos
+def test_a_release_takes_the_port_over_from_another_without_a_loss(site: Site) -> None:
+    """Both have it for a while, as they were told to; then the first one is stopped, under load."""
+    site.write("mysite/urls", WHO)
+    with site.serve("--workers", "2", ASGI_DEPLOY_REUSE_PORT="on") as blue, Load(blue.port) as load:
+        load.wait_for_more(100)
+        with site.serve("--bind", f"127.0.0.1:{blue.port}", "--reuse-port", "on", RELEASE="green") as green:
+            green.wait_for("^Serving")
+            load.wait_for(lambda outcomes: {each.body for each in outcomes[-200:]} == {"blue", "green"})
+            assert blue.stop() == 0
+            load.wait_for(lambda outcomes: {each.body for each in outcomes[-50:]} == {"green"})
+            load.stop()
+            assert green.stop() == 0
+    assert load.lost == [], load.summary()
+
+
+WHO = """
+    import os
+    from django.http import HttpResponse
+    from django.urls import path
+
+    def who(request):
+        text = os.environ.get("RELEASE", "blue")
+        return HttpResponse(text, headers={"Content-Length": len(text)})
+
+    urlpatterns = [path("who", who)]
+"""
+
+
+# ------------------------------------------------------------------ several, under workers
+
+
+def test_workers_share_sockets_of_every_kind_and_so_do_those_of_a_new_version(site: Site) -> None:
+    """IPv4 twice, IPv6, a unix socket and an inherited one."""
+    site.write("mysite/urls", URLS.replace("Hello", "Version 1"))
+    addresses = ["127.0.0.1:0", "[::1]:0", f"unix:{site.folder}/s"]
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        binds = [word for each in [*addresses, f"fd://{inherited.fileno()}"] for word in ("--bind", each)]
+        command = [sys.executable, "manage.py", "runasgi", "127.0.0.1:0", "--workers", "2", *binds]
+        fresh = {"PYTHONDONTWRITEBYTECODE": "1"}  # both versions may be of one second
+        with run_server(command, site.folder, fresh, pass_fds=[inherited.fileno()]) as server:
+            server.wait_for("^Serving unix:")
+            until(lambda: sum(line.startswith("Serving ") for line in server.lines) == 5)
+            serving = [line.removeprefix("Serving ") for line in server.lines if line.startswith("Serving ")]
+            assert f"http://127.0.0.1:{inherited.getsockname()[1]}" in serving
+            assert all(b"Version 1" in get(url) for url in serving)
+            site.write("mysite/urls", URLS.replace("Hello", "Version 2"))
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: all(b"Version 2" in get(url) for url in serving))
+            assert server.stop() == 0
+        assert "Traceback" not in server.output
+
+
+def get(url: str) -> bytes:
+    """The answer at an address as the Serving line has it."""
+    if url.startswith("unix:"):
+        return get_over_unix(Path(url.removeprefix("unix:")))
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), DEADLINE_SECONDS) as client:
+        return ask(client)
 
 
 def test_workers_share_as_many_sockets_as_one_message_can_carry_and_one_more_is_refused(site: Site) -> None:

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,19 @@ def test_reloading_comes_with_the_time(listening: socket.socket) -> None:
     match = re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=(\d+)", listening.recv(1000))
     assert match
     assert int(match[1]) > 0
+
+
+def test_a_systemd_that_does_not_read_holds_nobody_up(listening: socket.socket) -> None:
+    def beat_until_it_is_full() -> None:
+        while systemd.notify(WATCHDOG=1):
+            pass
+        results.append(systemd.notify(STATUS="in vain"))
+
+    results: list[bool] = []
+    thread = threading.Thread(target=beat_until_it_is_full, daemon=True)
+    thread.start()
+    thread.join(DEADLINE_SECONDS)
+    assert results == [False]
 
 
 @pytest.mark.parametrize("address", [None, "", "relative", "/does/not/exist"])
