@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.chaos.service import children, read_to_end
+from tests.chaos.service import all_children, read_to_end
 from tests.programs import require_program
 from tests.utils import Server, Site, run_server, until
 
@@ -71,7 +71,7 @@ def test_it_reaps_orphans_hands_sigterm_on_and_ends_with_status_0(site: Site, ar
         with server.connect() as sock:
             sock.sendall(b"GET /slow HTTP/1.0\r\nHost: localhost\r\n\r\n")
             server.wait_for("^slow")
-            (process_1,) = children(server.process.pid)
+            (process_1,) = all_children(server.process.pid)
             os.kill(process_1, signal.SIGTERM)
             assert b"answered" in read_to_end(sock)
         assert server.wait() == 0
@@ -82,7 +82,7 @@ def test_without_a_supervisor_it_serves_and_ends_as_well(site: Site) -> None:
     with served_by_process_1(site, "--supervisor", "off") as server:
         server.wait_for("one worker, pid 1$")
         assert b"answered" in server.get("/slow")
-        (process_1,) = children(server.process.pid)
+        (process_1,) = all_children(server.process.pid)
         os.kill(process_1, signal.SIGTERM)
         assert server.wait() == 0
 
