@@ -86,11 +86,11 @@ class Listener:
             sock.setblocking(False)
             try:
                 sock.listen(self._backlog)
-            except (
-                OSError
-            ) as error:  # two that set SO_REUSEADDR can both bind: the second to listen is the one too many
-                where = ":".join(map(str, sock.getsockname()[:2]))
-                owner = owner_of_port(sock.getsockname()[1]) if error.errno == errno.EADDRINUSE else None
+            except OSError as error:
+                # Two that set SO_REUSEADDR can both bind: the second to listen is the one too many.
+                name = sock.getsockname()
+                where = name if isinstance(name, str) else ":".join(map(str, name[:2]))
+                owner = owner_of_port(name[1]) if error.errno == errno.EADDRINUSE else None
                 who = owner or error.strerror
                 raise AddressError(f"{where}: another program began to listen there meanwhile: {who}.") from None
         self._watch()
