@@ -85,7 +85,7 @@ def rolling_restart(rounds: int) -> Iterator[str]:
             with Load(running.server.port, rate=RATE) as load:
                 for _ in range(RESTARTS):
                     rolls.append(_restart(running, load))
-                load.wait_for_more(2 * RATE)
+                load.wait_for_more(3 * RATE)
             gaps.append(load.longest_gap())
             results += [f"{each.kind} {each.result}" for each in load.outcomes]
     lost = sum(not result.endswith(" ok") for result in results)
@@ -454,7 +454,7 @@ def out_of_descriptors(rounds: int) -> Iterator[str]:
         seconds = time.monotonic() - began
         said = running.server.output.count("New connections wait")
         yield (
-            f"{said} lines (one of each worker), {len(running.server.lines) - lines} in the eight seconds, "
+            f"{said} line{'s' * (said != 1)}, {len(running.server.lines) - lines} in the eight seconds, "
             f"{cores:.2f} cores busy; a request afterwards took {seconds:.2f} s"
         )
 

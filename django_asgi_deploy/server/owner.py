@@ -100,8 +100,10 @@ def _links(directory: Path) -> Iterator[str]:
 
 
 def _command_line(process: Path) -> str:
+    """As it was typed: without the folder of the program, and what a supervisor of ours has put in front."""
     try:
-        words = (process / "cmdline").read_bytes().split(b"\0")
+        program, *words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return "?"
-    return " ".join(b" ".join(words).decode(errors="replace").split())
+    typed = [word for word in words if not word.endswith("/django_asgi_deploy/server/supervise.py")]
+    return " ".join(" ".join([os.path.basename(program), *typed]).split())

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.service import Service, is_alive, open_request, read_until, until
-from tests.utils import duration
+from tests.utils import duration, run_server
 
 pytestmark = pytest.mark.chaos
 
@@ -75,7 +76,9 @@ def test_ctrl_c_twice_in_a_terminal_ends_everything_at_once(service: Service) ->
 
 @pytest.mark.parametrize("sig", [signal.SIGHUP, signal.SIGUSR1])
 def test_the_only_worker_leaves_these_to_the_system(service: Service, sig: signal.Signals) -> None:
-    with service.serve() as server:
+    command = [sys.executable, "manage.py", "runasgi", "127.0.0.1:0"]
+    default = lambda: signal.signal(sig, signal.SIG_DFL)  # noqa: E731 - who runs this with nohup ignores SIGHUP
+    with run_server(command, service.folder, preexec_fn=default) as server:
         server.wait_for("^Serving")
         server.process.send_signal(sig)
         assert server.wait() == -sig

@@ -228,7 +228,7 @@ def test_a_unix_socket_of_an_instance_that_is_still_loading_is_refused(site: Sit
             server.wait_for("loading")
             second = site.run("--bind", f"unix:{path}", *arguments)
             assert second.returncode == 1
-            it = r"asgi.sock is in use by pid (\d+) \(.* runasgi .*\)\. Stop that, or choose"
+            it = r"asgi.sock is in use by pid (\d+) \(\S+ manage.py runasgi .*\)\. Stop that, or choose"
             owner = re.search(it, second.stderr)
             assert owner, second.stderr
             assert os.getpgid(int(owner[1])) == server.process.pid
