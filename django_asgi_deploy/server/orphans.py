@@ -8,8 +8,8 @@ a process beside the supervisor waits for its end. It has nothing else to do, so
 import os
 import select
 import signal
+import sys
 import time
-import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import NoReturn
@@ -105,7 +105,7 @@ def _live(channel: Channel, lines: Lines, process_name: str | None) -> NoReturn:
         _end(_left_behind(channel), lines)
         os._exit(0)
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())  # the module that does it, too, takes a millisecond to import
         os._exit(1)
 
 

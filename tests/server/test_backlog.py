@@ -81,36 +81,32 @@ def test_one_of_those_that_share_a_socket_can_end_it_for_all(family: int, tmp_pa
             stuck.accept()
 
 
+class Counting(Listener):
+    looks = 0
+
+    def _accept(self, sock: socket.socket) -> bool:
+        self.looks += 1
+        return super()._accept(sock)
+
+
 @pytest.mark.parametrize("beside", [[], [socket.AF_INET]])
 def test_a_unix_socket_that_is_closed_to_new_ones_keeps_nobody_busy(tmp_path: Path, beside: list[int]) -> None:
     """It is readable all the time then."""
-    looks = []
 
-    class Counting(Listener):
-        def _accept(self, sock: socket.socket) -> bool:
-            looks.append(sock)
-            return super()._accept(sock)
-
-    async def close() -> None:
+    async def close() -> int:
         sockets = [listening(family, tmp_path) for family in (socket.AF_UNIX, *beside)]
         listener = Counting(asyncio.Protocol, sockets, lambda: 0)
         listener.start()
         await listener.close()
+        return listener.looks
 
-    asyncio.run(close())
-    assert len(looks) <= 4
+    assert asyncio.run(close()) <= 4
 
 
 def test_a_unix_socket_that_another_worker_has_closed_to_new_ones_is_no_trouble(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The end of this one is a moment away: it has yet to hear of it, or is busy."""
-    looks = []
-
-    class Counting(Listener):
-        def _accept(self, sock: socket.socket) -> bool:
-            looks.append(sock)
-            return super()._accept(sock)
 
     async def share() -> None:
         sock = listening(socket.AF_UNIX, tmp_path)
@@ -119,7 +115,7 @@ def test_a_unix_socket_that_another_worker_has_closed_to_new_ones_is_no_trouble(
         with sock.dup() as of_another:
             refuse_new(of_another)
         await asyncio.sleep(0.3)  # nothing is to happen in this time
-        assert len(looks) == 1
+        assert listener.looks == 1
         await listener.close()
 
     asyncio.run(share())

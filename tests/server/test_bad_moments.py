@@ -150,7 +150,6 @@ def test_without_a_process_to_fork_from_the_code_is_tried_again_until_it_loads(s
         assert running.stop() == 0
 
 
-@pytest.mark.skipif(not os.environ.get("CHAOS_LONG"), reason="CHAOS_LONG=1 has it")
 def test_when_nobody_serves_and_the_code_does_not_load_it_ends_with_status_1(service: Service) -> None:
     with service.running() as running:
         workers = running.wait_until_ready()

@@ -4,7 +4,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
@@ -12,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from django_asgi_deploy.server.pidfile import _may_be_ours
-from tests.utils import DEADLINE_SECONDS, Site, clean_environment, until
+from tests.server.contest import contest
+from tests.utils import Site, until
 
 ROUNDS = 50
 STALE = "4194304\n"  # above the highest pid that Linux gives
@@ -47,34 +47,14 @@ def test_of_three_that_want_a_file_at_the_same_moment_one_gets_it(tmp_path: Path
     if before is not None:
         for number in range(ROUNDS):
             (tmp_path / f"{number}.pid").write_text(before)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, script],
-            cwd=tmp_path,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=clean_environment({"PYTHONPATH": os.pathsep.join(sys.path)}),
-        )
-        for _ in range(3)
-    ]
-    try:
-        for process in processes:
-            assert process.stdout.readline() == "ready\n"  # type: ignore[union-attr]
-        begin = time.monotonic() + 0.1
-        for process in processes:
-            process.stdin.write(f"{begin}\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
+    with contest(tmp_path, script) as three:
+        three.begin(time.monotonic() + 0.1)
         for number in range(ROUNDS):
-            said = {process.pid: process.stdout.readline() for process in processes}  # type: ignore[union-attr]
+            said = three.said()
             (owner,) = [pid for pid, line in said.items() if line == "taken\n"]
             refused = f"1 PID_FILE {number}.pid: process {owner} is running with it. Stop that, or choose another file."
             assert sorted(said.values()) == [refused + "\n", refused + "\n", "taken\n"]
             assert (tmp_path / f"{number}.pid").read_text() == f"{owner}\n"
-    finally:
-        for process in processes:
-            process.communicate(timeout=DEADLINE_SECONDS)
-    assert len(list(tmp_path.glob("*.pid*"))) == ROUNDS  # nor is anything else left
 
 
 @pytest.mark.parametrize("supervisor", ["on", "off"])

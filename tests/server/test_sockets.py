@@ -19,7 +19,8 @@ from django_asgi_deploy.addresses import InheritedAddress, TCPAddress, UnixAddre
 from django_asgi_deploy.exceptions import AddressError
 from django_asgi_deploy.server.sockets import MOST_SOCKETS, Sockets
 from tests.chaos.load import Load
-from tests.utils import DEADLINE_SECONDS, URLS, Site, clean_environment, run_server, until
+from tests.server.contest import contest
+from tests.utils import DEADLINE_SECONDS, URLS, Site, run_server, until
 
 
 def accepted(listener: socket.socket) -> socket.socket:
@@ -284,32 +285,13 @@ def test_of_three_that_find_a_stale_unix_socket_at_the_same_moment_one_gets_it(t
     for number in range(ROUNDS):
         with socket.socket(socket.AF_UNIX) as stale:
             stale.bind(str(tmp_path / f"{number}.sock"))
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TAKES],
-            cwd=tmp_path,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=clean_environment({"PYTHONPATH": os.pathsep.join(sys.path)}),
-        )
-        for _ in range(3)
-    ]
-    try:
-        for process in processes:
-            assert process.stdout.readline() == "ready\n"  # type: ignore[union-attr]
+    with contest(tmp_path, "-c", TAKES) as three:
         for number in range(ROUNDS):
-            begin = time.monotonic() + 0.01
-            for process in processes:
-                process.stdin.write(f"{begin}\n")  # type: ignore[union-attr]
-                process.stdin.flush()  # type: ignore[union-attr]
-            said = {process.pid: process.stdout.readline() for process in processes}  # type: ignore[union-attr]
+            three.begin(time.monotonic() + 0.01)
+            said = three.said()
             (owner,) = [pid for pid, line in said.items() if line == "taken\n"]
             refused = [line for line in said.values() if line != "taken\n"]
             assert all(f"1 unix:{number}.sock is in use by pid {owner} " in line for line in refused), refused
-    finally:
-        for process in processes:
-            process.communicate(timeout=DEADLINE_SECONDS)
 
 
 # ------------------------------------------------------------------ sharing a port
